@@ -1,0 +1,3 @@
+package tsdb
+
+func finishImports(string) error { return nil }
