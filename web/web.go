@@ -1,0 +1,219 @@
+// Package web serves what slowburn knows over HTTP: Prometheus's own API, metrics and a status page.
+// It evaluates no rules and delivers no alerts; what it shows belongs to others.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+
+	"runtime"
+	"time"
+
+	"github.com/grafana/regexp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/route"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/features"
+	"github.com/prometheus/prometheus/util/notifications"
+	api "github.com/prometheus/prometheus/web/api/v1"
+)
+
+// Limits of the API, those of Prometheus.
+const (
+	readSamples      = 50_000_000
+	readConcurrency  = 10
+	readFrameBytes   = 1 << 20
+	searchLimit      = 10_000
+	maxHeaderBytes   = 64 << 10
+	headerTimeout    = 10 * time.Second
+	idleTimeout      = 2 * time.Minute
+	shutdownPatience = 3 * time.Second
+)
+
+// Database is what the API reads from, and what its status endpoints report on.
+type Database interface {
+	storage.Storage
+	storage.ExemplarQueryable
+	api.TSDBAdminStats
+	Dir() string
+	Health() error
+}
+
+// Targets is what the API tells of scraping.
+type Targets interface {
+	api.TargetRetriever
+	api.ScrapePoolsRetriever
+}
+
+// Options holds what a Server shows. All but Logger, Reload and ConfigFile must be set.
+type Options struct {
+	DB            Database
+	Engine        promql.QueryEngine // of its own: dashboards must not starve the rules
+	Parser        parser.Parser      // judges queries before they run
+	Targets       Targets
+	Rules         api.RulesRetriever
+	Alertmanagers api.AlertmanagerRetriever
+	Config        func() config.Config // the scrape configuration in force
+	Flags         map[string]string    // as the status API shows them
+	Version       string
+	Retention     time.Duration
+	Started       time.Time
+	Registry      *prometheus.Registry
+	Reload        func() error // nil answers reloads with 403
+	ConfigFile    string       // exporter-toolkit web configuration: TLS and basic authentication
+	Logger        *slog.Logger
+}
+
+// Server answers HTTP on one listener.
+type Server struct {
+	opts     Options
+	listener net.Listener
+	handler  http.Handler
+	ready    func() error
+}
+
+// New makes a Server on ln, which it owns from then on. Nothing is served until Run. ready tells why the
+// program is not ready yet, or nil.
+func New(ln net.Listener, ready func() error, o Options) (*Server, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := toolkit.Validate(o.ConfigFile); err != nil {
+		return nil, fmt.Errorf("web configuration %s: %w", o.ConfigFile, err)
+	}
+	s := &Server{opts: o, listener: ln, ready: ready}
+	s.handler = s.routes()
+	return s, nil
+}
+
+// Addr is where the Server listens.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Run serves until ctx is cancelled, then lets requests under way end, for a few seconds.
+func (s *Server) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelWarn),
+	}
+	done := make(chan error, 1)
+	go func() { // ends when the server is shut down or fails
+		done <- toolkit.Serve(s.listener, server, &toolkit.FlagConfig{WebConfigFile: &s.opts.ConfigFile}, s.opts.Logger)
+	}()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve on %s: %w", s.Addr(), err)
+	case <-ctx.Done():
+	}
+	patience, cancel := context.WithTimeout(context.Background(), shutdownPatience)
+	defer cancel()
+	if err := server.Shutdown(patience); err != nil {
+		server.Close() //nolint:errcheck // what is still open is cut off
+	}
+	if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve on %s: %w", s.Addr(), err)
+	}
+	return nil
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	v1 := route.New()
+	s.api().Register(v1)
+	mux.Handle("/api/v1/", http.StripPrefix("/api/v1", v1))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelWarn),
+	}))
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "slowburn is healthy.") })
+	mux.HandleFunc("GET /-/ready", s.answerReady)
+	mux.HandleFunc("POST /-/reload", s.answerReload)
+	mux.HandleFunc("GET /{$}", s.status)
+	mux.HandleFunc("GET /style.css", styles)
+	return secured(mux)
+}
+
+// secured adds the headers that keep a page from running or framing anything.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// unready says why the program can't do its work, or nil.
+func (s *Server) unready() error { return errors.Join(s.ready(), s.opts.DB.Health()) }
+
+func (s *Server) answerReady(w http.ResponseWriter, _ *http.Request) {
+	if err := s.unready(); err != nil {
+		http.Error(w, "slowburn is not ready: "+err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "slowburn is ready.")
+}
+
+func (s *Server) answerReload(w http.ResponseWriter, _ *http.Request) {
+	if s.opts.Reload == nil {
+		http.Error(w, "reload is switched off", http.StatusForbidden)
+		return
+	}
+	if err := s.opts.Reload(); err != nil {
+		http.Error(w, "reload: "+err.Error()+"\nThe old configuration is still in force.", http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprintln(w, "reloaded")
+}
+
+// api is upstream's own, so that every client of Prometheus works unchanged.
+func (s *Server) api() *api.API {
+	o := s.opts
+	return api.NewAPI(
+		o.Engine, o.DB, nil, nil, o.DB,
+		func(context.Context) api.ScrapePoolsRetriever { return o.Targets },
+		func(context.Context) api.TargetRetriever { return o.Targets },
+		func(context.Context) api.AlertmanagerRetriever { return o.Alertmanagers },
+		o.Config, o.Flags,
+		api.GlobalURLOptions{ListenAddress: s.Addr(), Host: s.Addr(), Scheme: "http"},
+		func(next http.HandlerFunc) http.HandlerFunc { return next },
+		o.DB, o.DB.Dir(), false, false, searchLimit, o.Logger,
+		func(context.Context) api.RulesRetriever { return o.Rules },
+		readSamples, readConcurrency, readFrameBytes, false, regexp.MustCompile("^$"),
+		s.runtimeInfo, &api.PrometheusVersion{Version: o.Version, GoVersion: runtime.Version()},
+		func() []notifications.Notification { return nil },
+		func() (<-chan notifications.Notification, func(), bool) { return nil, nil, false },
+		o.Registry, prometheus.WrapRegistererWithPrefix("slowburn_", o.Registry), nil,
+		false, nil, false, false, false, false,
+		0, false, false, nil, features.NewRegistry(),
+		api.OpenAPIOptions{ExternalURL: (&url.URL{Scheme: "http", Host: s.Addr()}).String(), Version: o.Version, MaxSearchLimit: searchLimit},
+		o.Parser,
+	)
+}
+
+func (s *Server) runtimeInfo() (api.RuntimeInfo, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return api.RuntimeInfo{}, fmt.Errorf("read host name: %w", err)
+	}
+	return api.RuntimeInfo{
+		StartTime: s.opts.Started, Hostname: host, ServerTime: time.Now(),
+		ReloadConfigSuccess: true, LastConfigTime: s.opts.Started,
+		GoroutineCount: runtime.NumGoroutine(), GOMAXPROCS: runtime.GOMAXPROCS(0),
+		GOGC: os.Getenv("GOGC"), GODEBUG: os.Getenv("GODEBUG"),
+		StorageRetention: s.opts.Retention.String(),
+	}, nil
+}
