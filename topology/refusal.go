@@ -94,7 +94,7 @@ func (s *scan) refused(ctx context.Context, given []*document, err error, blamed
 		if len(at.written) == 0 {
 			at = s.bisect(given, err, func() error { _, err := s.load(ctx, given, profiles); return err })
 		}
-		if len(at.written) == 0 || !blamed[at.service] && !s.follows(message, blamed) {
+		if len(at.written) == 0 || !blamed[at.service] && !s.follows(at.service, message, blamed) {
 			s.report(slo.Finding{Rule: ruleCompose, Pos: at.pos, Message: "Compose refuses it: " + message, Remedy: "correct it as the Compose specification says"})
 		}
 		if at.service != "" {
@@ -105,8 +105,17 @@ func (s *scan) refused(ctx context.Context, given []*document, err error, blamed
 	return progress
 }
 
-// follows reports whether a message only says that something lacks a service that was taken out.
-func (s *scan) follows(message string, blamed map[string]bool) bool {
+// follows reports whether a fault of a service only comes of another one having been taken out: it extends
+// that one, or the message says that it is missing.
+func (s *scan) follows(service, message string, blamed map[string]bool) bool {
+	_, p := s.serviceNode(service)
+	base := find(p.value, "extends").value
+	if named := find(base, "service").value; named != nil {
+		base = named
+	}
+	if base != nil && blamed[base.Value] {
+		return true
+	}
 	if !strings.Contains(message, "undefined service ") && !strings.Contains(message, " not found") {
 		return false
 	}
