@@ -61,12 +61,30 @@ func (db *DB) openFirst() error {
 	log.Error("The write-ahead log was damaged: samples after the damage are missing, a copy of it all is kept aside",
 		"dir", db.dir, "copy", kept, "damage", firstDamage(kept), "err", err)
 	if err != nil {
-		if g, err = db.openWithout(kept); err != nil {
-			return err
-		}
+		g, err = db.openWithout(kept)
+	} else {
+		g, err = db.openRepaired(g)
+	}
+	if err != nil {
+		return err
 	}
 	db.install(g, nil)
 	return nil
+}
+
+// openRepaired opens once more after upstream's repair, without the chunks and late samples that are kept by series
+// number: the numbers of series that the repair has dropped are given to new series, and with the next start
+// upstream would take the old samples for theirs.
+func (db *DB) openRepaired(g *generation) (*generation, error) {
+	if err := g.close(); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{wlog.WblDirName, "chunks_head"} {
+		if err := os.RemoveAll(filepath.Join(db.dir, name)); err != nil {
+			return nil, err
+		}
+	}
+	return openGeneration(db.dir, db.opts, 0)
 }
 
 // openWithout opens after upstream gave up: first without the checkpoint, whose damage upstream takes for damage

@@ -1,3 +1,226 @@
 package tsdb
 
-func finishImports(string) error { return nil }
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	promtsdb "github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+)
+
+const (
+	importWidth    = 6 * time.Hour // of a block: one of upstream's own compaction ranges, so that it compacts further
+	importWriting  = "import.writing"
+	importReady    = "import.ready"
+	commitInterval = 10_000 // samples
+)
+
+// Import copies the samples of src between mint and maxt (milliseconds, inclusive) into the database directory dir, which
+// must not be open; it is made if there is none. Either all of them are there when it returns, or, on an error or
+// however the process ends, none: blocks are written aside, and moved in by one renaming. Samples that are there already
+// are kept once. Memory is bounded by what six hours hold. progress, which may be nil, is told how many of these
+// parts are done.
+func Import(ctx context.Context, src storage.Queryable, mint, maxt int64, dir string, progress func(done, total int)) error {
+	if err := importInto(ctx, src, mint, maxt, dir, progress); err != nil {
+		return fmt.Errorf("import into %s: %w", dir, err)
+	}
+	return nil
+}
+
+func importInto(ctx context.Context, src storage.Queryable, mint, maxt int64, dir string, progress func(done, total int)) (err error) {
+	if mint > maxt {
+		return errors.New("the history holds no samples")
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	if err := finishImports(dir); err != nil {
+		return err
+	}
+	writing := filepath.Join(dir, importWriting)
+	defer func() { err = errors.Join(err, os.RemoveAll(writing)) }()
+	if err := os.Mkdir(writing, 0o777); err != nil {
+		return err
+	}
+	first, last := alignDown(mint, importWidth), alignDown(maxt, importWidth)
+	width := importWidth.Milliseconds()
+	total := int((last-first)/width) + 1
+	for n := range total {
+		from := first + int64(n)*width
+		if err := copyBlock(ctx, src, max(mint, from), min(maxt, from+width-1), writing); err != nil {
+			return err
+		}
+		if progress != nil {
+			progress(n+1, total)
+		}
+	}
+	if err := os.Rename(writing, filepath.Join(dir, importReady)); err != nil {
+		return err
+	}
+	return finishImports(dir)
+}
+
+// finishImports removes an import that was not ready, and moves in the blocks of one that was. It is called with the
+// directory locked, by Import and at each opening.
+func finishImports(dir string) error {
+	if err := os.RemoveAll(filepath.Join(dir, importWriting)); err != nil {
+		return err
+	}
+	ready := filepath.Join(dir, importReady)
+	entries, err := os.ReadDir(ready)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.Rename(filepath.Join(ready, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(ready)
+}
+
+func allSeries() []*labels.Matcher {
+	return []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".*")}
+}
+
+// copyBlock writes one block of src's samples between mint and maxt into dir, or none where there are no samples.
+func copyBlock(ctx context.Context, src storage.Queryable, mint, maxt int64, dir string) (err error) {
+	q, err := src.Querier(mint, maxt)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	return writeBlock(ctx, dir, importWidth, func(add adder) error {
+		set := selectAll(ctx, q, &storage.SelectHints{Start: mint, End: maxt})
+		var it chunkenc.Iterator
+		for set.Next() {
+			it = set.At().Iterator(it)
+			if err := copySeries(ctx, set.At().Labels(), it, mint, maxt, add); err != nil {
+				return err
+			}
+		}
+		return set.Err()
+	})
+}
+
+func copySeries(ctx context.Context, ls labels.Labels, it chunkenc.Iterator, mint, maxt int64, add adder) error {
+	ref := storage.SeriesRef(0)
+	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		t := it.AtT()
+		if t < mint || t > maxt {
+			continue
+		}
+		var err error
+		if ref, err = add(ref, ls, sampleAt(it, kind)); err != nil {
+			return fmt.Errorf("series %s at %s: %w", ls, time.UnixMilli(t).UTC().Format(time.RFC3339), err)
+		}
+	}
+	return it.Err()
+}
+
+// sample is a float, or one of the two kinds of histogram.
+type sample struct {
+	t  int64
+	v  float64
+	h  *histogram.Histogram
+	fh *histogram.FloatHistogram
+}
+
+func sampleAt(it chunkenc.Iterator, kind chunkenc.ValueType) (s sample) {
+	switch kind {
+	case chunkenc.ValFloat:
+		s.t, s.v = it.At()
+	case chunkenc.ValHistogram:
+		s.t, s.h = it.AtHistogram(nil)
+	case chunkenc.ValFloatHistogram:
+		s.t, s.fh = it.AtFloatHistogram(nil)
+	default:
+		panic("tsdb: samples of kind " + kind.String())
+	}
+	return s
+}
+
+// adder appends a sample of the series ls. The reference that it returns may be given with the next one.
+type adder func(ref storage.SeriesRef, ls labels.Labels, s sample) (storage.SeriesRef, error)
+
+// writeBlock has fill append samples, and writes them into dir as one block. The samples of a series must come in order.
+func writeBlock(ctx context.Context, dir string, width time.Duration, fill func(adder) error) (err error) {
+	// Upstream's writer takes nothing older than half its width before the newest sample; series come one after the other.
+	w, err := promtsdb.NewBlockWriter(slog.New(slog.DiscardHandler), dir, 2*width.Milliseconds())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	app := w.Appender(ctx)
+	n := 0
+	err = fill(func(ref storage.SeriesRef, ls labels.Labels, s sample) (storage.SeriesRef, error) {
+		if n++; n%commitInterval == 0 {
+			if err := app.Commit(); err != nil {
+				return 0, err
+			}
+			app = w.Appender(ctx)
+		}
+		if s.h != nil || s.fh != nil {
+			return app.AppendHistogram(ref, ls, s.t, s.h, s.fh)
+		}
+		return app.Append(ref, ls, s.t, s.v)
+	})
+	if err != nil {
+		return errors.Join(err, app.Rollback())
+	}
+	if err := app.Commit(); err != nil {
+		return err
+	}
+	if n == 0 {
+		return nil
+	}
+	id, err := w.Flush(ctx)
+	if err != nil {
+		return err
+	}
+	return markLate(filepath.Join(dir, id.String(), "meta.json"))
+}
+
+// markLate marks a block as one of samples that came late. Upstream otherwise refuses samples older than the newest block
+// ends, and would drop those of the write-ahead log that an imported block overlaps.
+func markLate(path string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var meta promtsdb.BlockMeta
+	if err := json.Unmarshal(content, &meta); err != nil {
+		return err
+	}
+	meta.Compaction.SetOutOfOrder()
+	if content, err = json.MarshalIndent(meta, "", "\t"); err != nil {
+		return err
+	}
+	temp := strings.TrimSuffix(path, ".json") + ".tmp"
+	if err := os.WriteFile(temp, content, 0o666); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}

@@ -315,3 +315,13 @@ func TestUnusableDirectory(t *testing.T) {
 		t.Errorf("open a file: %v", err)
 	}
 }
+
+// counterValueOf reads one of our own metrics.
+func counterValueOf(t *testing.T, db *DB, name string) float64 {
+	t.Helper()
+	reg := prometheus.NewRegistry()
+	if err := db.metrics.register(reg); err != nil {
+		t.Fatal(err)
+	}
+	return counterValue(reg, name)
+}
