@@ -1,9 +1,12 @@
 package alerts
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -74,12 +77,44 @@ func connect(e Endpoint) (Poster, error) {
 	if err != nil {
 		return nil, err
 	}
+	client.Transport = plainAnswers{client.Transport}
 	transport := httptransport.NewWithClient(u.Host, u.JoinPath("/api/v2").Path, []string{u.Scheme}, client)
 	api := alert.New(transport, strfmt.Default)
 	return func(ctx context.Context, alerts models.PostableAlerts) error {
 		_, err := api.PostAlerts(alert.NewPostAlertsParamsWithContext(ctx).WithAlerts(alerts))
 		return answer(err)
 	}, nil
+}
+
+// plainAnswers turns the body of each answer into what the API client can read: a proxy in between answers in HTML,
+// and the client would then lose the status, and with it whose fault it was. It also bounds the body.
+type plainAnswers struct{ next http.RoundTripper }
+
+const maxAnswer = 4 << 10
+
+// RoundTrip implements http.RoundTripper.
+func (p plainAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := p.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	var text string
+	if json.Unmarshal(body, &text) != nil {
+		if body, err = json.Marshal(string(body)); err != nil {
+			return nil, err
+		}
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.ContentLength = int64(len(body))
+	resp.Header = resp.Header.Clone()
+	resp.Header.Set("Content-Type", "application/json")
+	resp.Header.Del("Content-Encoding")
+	return resp, nil
 }
 
 // answer tells the answers apart: delivered, the alerts' fault, anything else.
