@@ -3,6 +3,7 @@ package evaluator
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -153,25 +154,27 @@ func (n *scaled) apply() func(out, in []float64) bool {
 		}
 	case n.op == parser.GTR && !n.swap && !n.isBool:
 		return func(out, in []float64) bool {
-			found := false
-			for i, x := range in { // no value, being a NaN, is above nothing
-				if x > c {
-					out[i], found = x, true
-				} else {
-					out[i] = absent
-				}
+			if !anyAbove(in, c) { // nearly always, for an alert
+				return false
 			}
-			return found
+			for i, x := range in {
+				if !(x > c) { // as no value isn't, being a NaN
+					x = absent
+				}
+				out[i] = x
+			}
+			return true
 		}
 	case n.op == parser.GTE && !n.swap && !n.isBool:
 		return func(out, in []float64) bool {
 			found := false
 			for i, x := range in {
 				if x >= c {
-					out[i], found = x, true
+					found = true
 				} else {
-					out[i] = absent
+					x = absent
 				}
+				out[i] = x
 			}
 			return found
 		}
@@ -185,6 +188,15 @@ func (n *scaled) apply() func(out, in []float64) bool {
 		}
 		return true
 	}
+}
+
+func anyAbove(in []float64, c float64) bool {
+	for _, x := range in {
+		if x > c {
+			return true
+		}
+	}
+	return false
 }
 
 // element is the operation on one value.
@@ -350,9 +362,13 @@ func filtered(op parser.ItemType, lhs, rhs *vector, l, r []string) *vector {
 	partners := positions(r)
 	v := newVector(lhs.labels, lhs.ordered)
 	v.fill = func(lo, hi int) {
-		a, b := lhs.at(lo, hi), rhs.at(lo, hi)
+		a := lhs.at(lo, hi)
+		clear(v.buf)
+		if quiet(a) {
+			return
+		}
+		b := rhs.at(lo, hi)
 		for i, in := range a {
-			v.buf[i] = nil
 			if in != nil {
 				v.buf[i] = mask(op, v, i, in, partners[l[i]], b)
 			}
@@ -417,16 +433,39 @@ func united(lhs, rhs *vector, l, r []string) *vector {
 	}
 	v := newVector(names, false)
 	v.fill = func(lo, hi int) {
-		a, b := lhs.at(lo, hi), rhs.at(lo, hi)
+		a := lhs.at(lo, hi)
 		clear(v.buf)
 		copy(v.buf, a)
-		for j, in := range b {
+		if covered(r, blockers, a) {
+			return
+		}
+		for j, in := range rhs.at(lo, hi) {
 			if in != nil {
 				v.buf[twin[j]] = v.fillIn(twin[j], v.buf[twin[j]], in, blockers[r[j]], a)
 			}
 		}
 	}
 	return v
+}
+
+// covered reports whether, for every signature of the right, a single series of the left is there at every tick: then
+// the right need not be known.
+func covered(right []string, blockers map[string][]int, a [][]float64) bool {
+	for _, key := range right {
+		if !slices.ContainsFunc(blockers[key], func(at int) bool { return a[at] != nil && allPresent(a[at]) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func allPresent(block []float64) bool {
+	for _, v := range block {
+		if math.Float64bits(v) == absentBits {
+			return false
+		}
+	}
+	return true
 }
 
 // fillIn puts in what is there of in where no blocker is.

@@ -10,11 +10,14 @@ import (
 
 // tally is one group of an aggregation while its series come, in order, one after another. It keeps no series.
 type tally struct {
-	op    parser.ItemType
-	sum   []float64 // or the count, the least, the greatest: absent where no series was yet
-	c     []float64 // what Kahan summation compensates; nil until a second series comes
-	count []float64 // of an average
-	spilt bool      // an average overflowed: only the engine knows how to go on
+	op     parser.ItemType
+	sum    []float64 // or the count, the least, the greatest: absent where no series was yet
+	filled int       // up to where sum, or second while it is there, has been written
+	series int       // how many have come
+	second []float64 // of a sum, the second of two series
+	c      []float64 // what Kahan summation compensates; nil until a third series comes
+	count  []float64 // of an average
+	spilt  bool      // an average overflowed: only the engine knows how to go on
 }
 
 // grouping assigns series to the groups of a fold.
@@ -57,12 +60,48 @@ func (g *grouping) of(l labels.Labels) int {
 // sensitive reports whether the result depends on the order in which series come.
 func sensitive(op parser.ItemType) bool { return op != parser.COUNT && op != parser.GROUP }
 
-// add takes in a block of one series, of the ticks from lo. more yields memory for the whole of a column, zeroed.
+// come announces the next series. Columns that more yields hold anything.
+//
+// Two numbers need no compensation: what it makes up for is exactly what their sum lost in rounding, so adding it
+// rounds to the same sum again. So the second series of a sum is kept until the end, or until a third comes.
+func (t *tally) come(more func() []float64) {
+	t.series++
+	if t.series == 1 || t.op != parser.SUM {
+		return
+	}
+	t.close()
+	switch {
+	case t.series == 2:
+		t.second, t.filled = more(), 0
+	case t.second != nil:
+		second := t.second
+		t.second, t.filled = nil, len(t.sum)
+		t.c = more()
+		clear(t.c)
+		t.addSum(t.sum, second, t.c)
+	}
+}
+
+// add takes in a block of the series that has come, of the ticks from lo. more is as for come.
 func (t *tally) add(in []float64, lo int, more func() []float64) {
-	sum := t.sum[lo : lo+len(in)]
+	hi := lo + len(in)
+	switch {
+	case t.second != nil:
+		t.fill(lo)
+		copy(t.second[lo:hi], in)
+		t.filled = hi
+		return
+	case t.op == parser.SUM && t.series <= 1:
+		t.fill(lo)
+		firstSum(t.sum[lo:hi], in)
+		t.filled = hi
+		return
+	}
+	t.fill(hi)
+	sum := t.sum[lo:hi]
 	switch t.op {
 	case parser.SUM:
-		t.addSum(sum, in, lo, more)
+		t.addSum(sum, in, t.c[lo:hi])
 	case parser.AVG:
 		t.addMean(sum, in, lo, more)
 	case parser.COUNT:
@@ -84,6 +123,31 @@ func (t *tally) add(in []float64, lo int, more func() []float64) {
 	}
 }
 
+// fill says of the ticks up to the given one, where nothing has been said yet, that nothing is there.
+func (t *tally) fill(upTo int) {
+	into := t.sum
+	if t.second != nil {
+		into = t.second
+	}
+	if t.filled < upTo {
+		fillAbsent(into[t.filled:upTo])
+		t.filled = upTo
+	}
+}
+
+func (t *tally) close() { t.fill(len(t.sum)) }
+
+// firstSum takes in the first series. It adds zero, which makes of -0 the 0 that the compensation makes of it in the
+// end.
+func firstSum(sum, in []float64) {
+	for i, x := range in {
+		if math.Float64bits(x) != absentBits {
+			x += 0
+		}
+		sum[i] = x
+	}
+}
+
 func (t *tally) pick(old, x float64) float64 {
 	first := math.Float64bits(old) == absentBits
 	switch {
@@ -95,23 +159,27 @@ func (t *tally) pick(old, x float64) float64 {
 	return old
 }
 
-// addSum adds zero to what comes first, which makes of -0 the 0 that the compensation makes of it in the end.
-func (t *tally) addSum(sum, in []float64, lo int, more func() []float64) {
-	var c []float64
-	if t.c != nil {
-		c = t.c[lo : lo+len(in)]
-	}
+func (*tally) addSum(sum, in, c []float64) {
 	for i, x := range in {
 		switch {
 		case math.Float64bits(x) == absentBits:
 		case math.Float64bits(sum[i]) == absentBits:
 			sum[i] = x + 0
 		default:
-			if c == nil {
-				t.c = more()
-				c = t.c[lo : lo+len(in)]
-			}
 			sum[i], c[i] = kahansum.Inc(x, sum[i], c[i])
+		}
+	}
+}
+
+// addTwo adds the second of two series.
+func addTwo(sum, second []float64) {
+	for i, x := range second {
+		switch {
+		case math.Float64bits(x) == absentBits:
+		case math.Float64bits(sum[i]) == absentBits:
+			sum[i] = x + 0
+		default:
+			sum[i] += x
 		}
 	}
 }
@@ -119,6 +187,7 @@ func (t *tally) addSum(sum, in []float64, lo int, more func() []float64) {
 func (t *tally) addMean(sum, in []float64, lo int, more func() []float64) {
 	if t.c == nil {
 		t.c, t.count = more(), more()
+		clear(t.c)
 	}
 	c, count := t.c[lo:lo+len(in)], t.count[lo:lo+len(in)]
 	for i, x := range in {
@@ -135,19 +204,23 @@ func (t *tally) addMean(sum, in []float64, lo int, more func() []float64) {
 	}
 }
 
-// finish completes n ticks from lo.
-func (t *tally) finish(lo, n int) {
+// finish completes the group when all its series have come.
+func (t *tally) finish() {
+	t.close()
+	if t.second != nil {
+		addTwo(t.sum, t.second)
+		return
+	}
 	if t.c == nil {
 		return
 	}
-	sum, c := t.sum[lo:lo+n], t.c[lo:lo+n]
-	for i, s := range sum {
+	for i, s := range t.sum {
 		switch {
 		case math.Float64bits(s) == absentBits:
 		case t.op == parser.AVG:
-			sum[i] = s/t.count[lo+i] + c[i]/t.count[lo+i]
+			t.sum[i] = s/t.count[i] + t.c[i]/t.count[i]
 		default:
-			sum[i] = s + c[i]
+			t.sum[i] = s + t.c[i]
 		}
 	}
 }
@@ -164,23 +237,28 @@ func foldVector(f *fold, of *vector, spilt func()) (*vector, error) {
 	}
 	v := newVector(g.labels, of.ordered && !g.mixed)
 	tallies := make([]tally, len(g.labels))
-	zeroed := func() []float64 { return make([]float64, blockTicks) }
+	var spare [][]float64
 	v.fill = func(lo, hi int) {
+		used := 0
+		more := func() []float64 { // one of the spare blocks: they serve for every fill
+			if used == len(spare) {
+				spare = append(spare, make([]float64, blockTicks))
+			}
+			used++
+			return spare[used-1][:hi-lo]
+		}
 		for i := range tallies {
-			old := tallies[i]
-			tallies[i] = tally{op: f.op, sum: v.room(i, hi-lo), c: old.c, count: old.count}
-			fillAbsent(tallies[i].sum)
-			clear(old.c)
-			clear(old.count)
+			tallies[i] = tally{op: f.op, sum: v.room(i, hi-lo)}
 			v.buf[i] = tallies[i].sum
 		}
 		for i, in := range of.at(lo, hi) {
 			if in != nil {
-				tallies[into[i]].add(in, 0, zeroed)
+				tallies[into[i]].come(more)
+				tallies[into[i]].add(in, 0, more)
 			}
 		}
 		for i := range tallies {
-			tallies[i].finish(0, hi-lo)
+			tallies[i].finish()
 			if tallies[i].spilt {
 				spilt()
 			}

@@ -32,12 +32,6 @@ func (a *arena) absent() []float64 {
 	return col
 }
 
-func (a *arena) zeroed() []float64 {
-	col := a.column()
-	clear(col)
-	return col
-}
-
 func (a *arena) release() {
 	a.free = append(a.free, a.taken...)
 	a.taken = a.taken[:0]
@@ -156,7 +150,7 @@ func (j *job) feed(s *scan, r *reader, l labels.Labels, matches []bool) {
 	}
 	var d *dense
 	for _, w := range s.windows {
-		if w.function != "" {
+		if w.function != "" && !w.led {
 			if d == nil {
 				d = r.withoutStale()
 			}
@@ -212,29 +206,48 @@ type target struct {
 	begun   bool
 }
 
-// window computes one window of one series, for all leaves that want it.
+// window computes one window of one series, for all leaves that want it, and that of its total with it.
 func (j *job) window(w *windowed, d *dense, l labels.Labels, matches []bool) {
-	var targets []*target
-	for i, leaf := range w.leaves {
-		if matches[w.filters[i]] {
-			targets = append(targets, &target{leaf: leaf, labels: l})
-		}
+	targets := w.targets(l, matches)
+	var totals []*target
+	if w.total != nil {
+		totals = w.total.targets(l, matches)
 	}
-	if len(targets) == 0 || len(d.ts) == 0 {
+	switch {
+	case len(d.ts) == 0:
 		return
+	case len(targets) == 0 && len(totals) == 0:
+		return
+	case len(targets) == 0:
+		w, targets, totals = w.total, totals, nil
 	}
 	k := newKernel(w.function, w.span, w.offset, j.options.Lookback.Milliseconds())
-	var buf [blockTicks]float64
+	var buf, total [blockTicks]float64
+	if len(totals) > 0 {
+		k.(*extrapolation).total = total[:]
+	}
 	for lo := 0; lo < j.program.group.ticks.N; lo += blockTicks {
 		hi := min(lo+blockTicks, j.program.group.ticks.N)
-		out := buf[:hi-lo]
-		if !k.block(d, j.clock, lo, hi, out) {
+		if !k.block(d, j.clock, lo, hi, buf[:hi-lo]) {
 			continue
 		}
 		for _, t := range targets {
-			j.deliver(t, out, lo)
+			j.deliver(t, buf[:hi-lo], lo)
+		}
+		for _, t := range totals {
+			j.deliver(t, total[:hi-lo], lo)
 		}
 	}
+}
+
+func (w *windowed) targets(l labels.Labels, matches []bool) []*target {
+	var all []*target
+	for i, leaf := range w.leaves {
+		if matches[w.filters[i]] {
+			all = append(all, &target{leaf: leaf, labels: l})
+		}
+	}
+	return all
 }
 
 // deliver passes a block on. A series begins to exist for a leaf with its first value.
@@ -247,7 +260,7 @@ func (j *job) deliver(t *target, out []float64, lo int) {
 		copy(t.col[lo:], out)
 	}
 	for _, tally := range t.tallies {
-		tally.add(out, lo, j.arena.zeroed)
+		tally.add(out, lo, j.arena.column)
 	}
 }
 
@@ -270,8 +283,9 @@ func (j *job) begin(t *target) {
 		fg := j.folding(f)
 		at := fg.grouping.of(name)
 		if at == len(fg.tallies) {
-			fg.tallies = append(fg.tallies, &tally{op: f.op, sum: j.arena.absent()})
+			fg.tallies = append(fg.tallies, &tally{op: f.op, sum: j.arena.column()})
 		}
+		fg.tallies[at].come(j.arena.column)
 		t.tallies = append(t.tallies, fg.tallies[at])
 	}
 }
@@ -373,7 +387,7 @@ func (j *job) foldVector(ctx context.Context, f *fold) (*vector, error) {
 		if t.spilt {
 			return nil, unsupported(whyOverflow)
 		}
-		t.finish(0, len(t.sum))
+		t.finish()
 		v.cols = append(v.cols, t.sum)
 	}
 	return v, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -78,6 +79,8 @@ func (r *reader) loadChunks(series storage.ChunkSeries) error {
 			r.histograms = true
 			return nil
 		}
+		n := chunk.NumSamples()
+		r.ts, r.vs = slices.Grow(r.ts, n), slices.Grow(r.vs, n)
 		r.floats = chunk.Iterator(r.floats)
 		if err := r.drain(r.floats); err != nil {
 			return err
@@ -97,6 +100,11 @@ func (r *reader) drain(it chunkenc.Iterator) error {
 		last = r.ts[n-1]
 	}
 	before := len(r.ts)
+	ts, vs := r.ts, r.vs
+	defer func() {
+		r.ts, r.vs = ts, vs
+		r.samples += int64(len(ts) - before)
+	}()
 	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
 		if kind != chunkenc.ValFloat {
 			r.histograms = true
@@ -113,10 +121,9 @@ func (r *reader) drain(it chunkenc.Iterator) error {
 			return errOverlap
 		}
 		last = t
-		r.ts = append(r.ts, t)
-		r.vs = append(r.vs, v)
+		ts = append(ts, t)
+		vs = append(vs, v)
 	}
-	r.samples += int64(len(r.ts) - before)
 	return it.Err()
 }
 

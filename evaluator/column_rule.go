@@ -361,9 +361,10 @@ func (j *job) foldColumn(l *leaf, col Column) {
 		fg := j.folding(f)
 		at := fg.grouping.of(col.Labels)
 		if at == len(fg.tallies) {
-			fg.tallies = append(fg.tallies, &tally{op: f.op, sum: j.arena.absent()})
+			fg.tallies = append(fg.tallies, &tally{op: f.op, sum: j.arena.column()})
 		}
-		fg.tallies[at].add(col.Values, 0, j.arena.zeroed)
+		fg.tallies[at].come(j.arena.column)
+		fg.tallies[at].add(col.Values, 0, j.arena.column)
 	}
 }
 

@@ -36,7 +36,9 @@ type windowed struct {
 	span     int64
 	offset   int64
 	leaves   []*leaf
-	filters  []int // for each leaf, its selector among the scan's
+	filters  []int     // for each leaf, its selector among the scan's
+	total    *windowed // of a rate, the increase over the same range, which comes of the same pass
+	led      bool      // it is the total of another
 }
 
 // wire connects leaves with recordings and history. Equal leaves were made one by the program's nodes.
@@ -140,8 +142,24 @@ func (s *scan) add(l *leaf) {
 	if at < 0 {
 		at = len(s.windows)
 		s.windows = append(s.windows, &windowed{function: l.function, span: l.span, offset: l.offset})
+		s.pair(s.windows[at])
 	}
 	w := s.windows[at]
 	w.leaves = append(w.leaves, l)
 	w.filters = append(w.filters, filter)
+}
+
+// pair joins a rate and an increase over the same range.
+func (s *scan) pair(w *windowed) {
+	for _, o := range s.windows {
+		if o.span != w.span || o.offset != w.offset {
+			continue
+		}
+		switch {
+		case o.function == "rate" && w.function == "increase":
+			o.total, w.led = w, true
+		case o.function == "increase" && w.function == "rate":
+			w.total, o.led = o, true
+		}
+	}
 }

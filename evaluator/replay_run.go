@@ -94,20 +94,11 @@ func (r *replay) cut(ctx context.Context) ([]*part, error) {
 			return nil, err
 		}
 		size := max(1, r.options.Columns/max(1, columns))
-		for _, batch := range batches(values, size) {
+		for batch := range slices.Chunk(values, size) {
 			parts = append(parts, &part{component: c, programs: programs, values: batch, label: label})
 		}
 	}
 	return parts, nil
-}
-
-// batches cuts the values: series without the label come alone and first.
-func batches(values []string, size int) [][]string {
-	all := [][]string{{""}}
-	for batch := range slices.Chunk(values, size) {
-		all = append(all, batch)
-	}
-	return all
 }
 
 // columns estimates how many columns one value of the partition label takes.
@@ -121,34 +112,63 @@ func (p *program) columns() int {
 	return n + len(p.rules)
 }
 
-// values lists the values that the label has in what the component reads from the history.
+// values lists the values that the label has in what the component reads from the history: the empty one, of series
+// without the label, too.
 func (r *replay) values(ctx context.Context, c *component, label string) (values []string, err error) {
-	mint, maxt := int64(math.MinInt64), int64(math.MaxInt64)
-	q, err := r.history.history.Querier(mint, maxt)
+	q, err := r.history.history.Querier(math.MinInt64, math.MaxInt64)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	seen, asked := map[string]bool{}, map[string]bool{}
+	seen := map[string]bool{}
+	without := labels.MustNewMatcher(labels.MatchEqual, label, "")
+	for _, matchers := range c.selects() {
+		there, err := r.has(ctx, &leaf{matchers: matchers})
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			continue
+		}
+		found, warnings, err := q.LabelValues(ctx, label, nil, matchers...)
+		if err != nil {
+			return nil, fmt.Errorf("values of label %q: %w", label, err)
+		}
+		r.warn(warnings)
+		for _, v := range found {
+			seen[strings.Clone(v)] = true
+		}
+		if seen[""] {
+			continue
+		}
+		set := q.Select(ctx, false, &storage.SelectHints{Start: math.MinInt64, End: math.MaxInt64, Func: "series"}, append(matchers[:len(matchers):len(matchers)], without)...)
+		seen[""] = set.Next()
+		if set.Err() != nil {
+			return nil, fmt.Errorf("series without label %q: %w", label, set.Err())
+		}
+	}
+	if !seen[""] {
+		delete(seen, "")
+	}
+	return slices.Sorted(maps.Keys(seen)), nil
+}
+
+// selects lists what the component selects, each distinct selector once; of those that select what another does, or
+// less, only the other.
+func (c *component) selects() [][]*labels.Matcher {
+	var leaves []*leaf
 	for _, g := range c.groups() {
 		for _, rule := range g.rules {
 			for _, s := range rule.selectors {
-				if key := matcherKey(s.matchers); !asked[key] {
-					asked[key] = true
-					found, warnings, err := q.LabelValues(ctx, label, nil, s.matchers...)
-					if err != nil {
-						return nil, fmt.Errorf("values of label %q: %w", label, err)
-					}
-					r.warn(warnings)
-					for _, v := range found {
-						seen[strings.Clone(v)] = true
-					}
-				}
+				leaves = append(leaves, &leaf{matchers: s.matchers})
 			}
 		}
 	}
-	delete(seen, "")
-	return slices.Sorted(maps.Keys(seen)), nil
+	var all [][]*labels.Matcher
+	for _, s := range scansFor(leaves) {
+		all = append(all, s.matchers)
+	}
+	return all
 }
 
 // work does the parts on as many goroutines as the options allow. All have ended when it returns.
@@ -409,7 +429,19 @@ func (r *replay) note(g *group, reports []RuleReport, samples int64) {
 func (r *replay) has(ctx context.Context, l *leaf) (found bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := matcherKey(l.matchers)
+	if name, ok := equalName(l.matchers); ok {
+		// That the history has none of that name at all, as is usual for recordings, is soon known for all selectors.
+		named := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}
+		if found, err = r.finds(ctx, named); err != nil || !found {
+			return false, err
+		}
+	}
+	return r.finds(ctx, l.matchers)
+}
+
+// finds asks the history, once for each selector. r.mu is held.
+func (r *replay) finds(ctx context.Context, matchers []*labels.Matcher) (found bool, err error) {
+	key := matcherKey(matchers)
 	if known, ok := r.found[key]; ok {
 		return known, nil
 	}
@@ -418,7 +450,7 @@ func (r *replay) has(ctx context.Context, l *leaf) (found bool, err error) {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	set := q.Select(ctx, true, &storage.SelectHints{Start: math.MinInt64, End: math.MaxInt64, Func: "series"}, l.matchers...)
+	set := q.Select(ctx, true, &storage.SelectHints{Start: math.MinInt64, End: math.MaxInt64, Func: "series"}, matchers...)
 	found = set.Next()
 	r.found[key] = found && set.Err() == nil
 	return found, set.Err()

@@ -195,31 +195,36 @@ func (p Param) met() func(float64) bool {
 // in order. The cost is that of reading the values, and of the runs found.
 func Runs(values, thresholds []float64, orEqual bool, run func(threshold, from, to int)) {
 	began := make([]int, len(thresholds))
-	level := 0 // how many thresholds are met
+	level := 0                                   // how many thresholds are met
+	floor, ceiling := math.Inf(-1), math.Inf(-1) // between them the level stays
 	for k, v := range values {
-		next := climb(thresholds, level, v, orEqual)
-		for ; level < next; level++ {
+		if v > floor && v < ceiling {
+			continue
+		}
+		for level < len(thresholds) && (v > thresholds[level] || orEqual && v == thresholds[level]) {
 			began[level] = k
+			level++
 		}
-		for ; level > next; level-- {
-			run(level-1, began[level-1], k)
+		for level > 0 && !(v > thresholds[level-1] || orEqual && v == thresholds[level-1]) {
+			level--
+			run(level, began[level], k)
 		}
+		floor, ceiling = around(thresholds, level)
 	}
 	for ; level > 0; level-- {
 		run(level-1, began[level-1], len(values))
 	}
 }
 
-// climb counts the thresholds that v meets, looking first near the last count.
-func climb(thresholds []float64, level int, v float64, orEqual bool) int {
-	meets := func(i int) bool { return v > thresholds[i] || orEqual && v == thresholds[i] }
-	for level < len(thresholds) && meets(level) {
-		level++
+func around(thresholds []float64, level int) (floor, ceiling float64) {
+	floor, ceiling = math.Inf(-1), math.Inf(1)
+	if level > 0 {
+		floor = thresholds[level-1]
 	}
-	for level > 0 && !meets(level-1) {
-		level--
+	if level < len(thresholds) {
+		ceiling = thresholds[level]
 	}
-	return level
+	return floor, ceiling
 }
 
 // Held is how many ticks after the first a condition must still be met for an alert to have been held for d.

@@ -14,6 +14,7 @@ type extrapolation struct {
 	seconds      float64
 	counter      bool
 	perSecond    bool
+	total        []float64 // where the increase goes beside the rate, if it is wanted too
 
 	first, next, reset int
 	lie                layout
@@ -21,11 +22,12 @@ type extrapolation struct {
 
 // layout is where the samples of a window lie, and what follows from that alone.
 type layout struct {
-	toStart, toEnd, sampled int64 // milliseconds
-	gaps                    int   // samples less one
+	toStart, toEnd int64 // milliseconds from the window's edges
+	gaps           int   // samples less one
 
 	start, end, between float64 // seconds: stretch to the left and to the right, and from first to last sample
-	factor              float64 // unless the zero point of a counter comes first
+	factor, perSecond   float64 // unless the zero point of a counter comes first
+	far                 bool    // a counter that stood as high as it has risen can't have been zero near
 }
 
 func newExtrapolation(span, offset int64, counter, perSecond bool) *extrapolation {
@@ -36,9 +38,10 @@ func newExtrapolation(span, offset int64, counter, perSecond bool) *extrapolatio
 }
 
 func (k *extrapolation) block(s *dense, c clock, lo, hi int, out []float64) bool {
-	absent, found := math.Float64frombits(absentBits), false
+	found := false
 	ts, vs := s.ts, s.vs
-	first, next := k.first, k.next
+	first, next, lie := k.first, k.next, k.lie
+	pending := k.pendingReset(s, first)
 	end := c.at(lo) - k.offset
 	for i := range out[:hi-lo] {
 		for next < len(ts) && ts[next] <= end {
@@ -48,36 +51,60 @@ func (k *extrapolation) block(s *dense, c clock, lo, hi int, out []float64) bool
 		for first < len(ts) && ts[first] <= start {
 			first++
 		}
-		if next-first < 2 {
-			out[i] = absent
+		gaps := next - 1 - first
+		if gaps < 1 {
+			k.put(out, i, math.Float64frombits(absentBits), math.Float64frombits(absentBits))
 			end += c.step
 			continue
 		}
 		found = true
-		head, tail := ts[first], ts[next-1]
-		if k.lie.toStart != head-start || k.lie.toEnd != end-tail || k.lie.sampled != tail-head || k.lie.gaps != next-1-first {
-			k.lie = k.lay(head-start, end-tail, tail-head, next-1-first)
-		}
-		change := vs[next-1] - vs[first]
-		if k.counter {
-			if len(s.resets) > 0 {
-				change = k.withResets(s, first, next, change)
-			}
-			out[i] = change * k.counterFactor(vs[first], change)
-		} else {
-			out[i] = change * k.lie.factor
+		if toStart, toEnd := ts[first]-start, end-ts[next-1]; toStart != lie.toStart || toEnd != lie.toEnd || gaps != lie.gaps {
+			lie = k.lay(toStart, toEnd, gaps)
 		}
 		end += c.step
+		head := vs[first]
+		change := vs[next-1] - head
+		if pending < next && k.counter {
+			pending = k.pendingReset(s, first)
+			change = k.withResets(s, next, change)
+		}
+		factor, perSecond := lie.factor, lie.perSecond
+		if !(lie.far && head >= change) && k.counter {
+			factor, perSecond = k.counterFactor(&lie, head, change)
+		}
+		switch {
+		case !k.perSecond:
+			out[i] = change * factor
+		case k.total == nil:
+			out[i] = change * perSecond
+		default:
+			out[i], k.total[i] = change*perSecond, change*factor
+		}
 	}
-	k.first, k.next = first, next
+	k.first, k.next, k.lie = first, next, lie
 	return found
 }
 
-// withResets adds the values that the counter had before each reset in the window, oldest first.
-func (k *extrapolation) withResets(s *dense, first, next int, change float64) float64 {
+func (k *extrapolation) put(out []float64, i int, v, total float64) {
+	out[i] = v
+	if k.total != nil {
+		k.total[i] = total
+	}
+}
+
+// pendingReset is the first reset after the window's first sample.
+func (k *extrapolation) pendingReset(s *dense, first int) int {
 	for k.reset < len(s.resets) && int(s.resets[k.reset]) <= first {
 		k.reset++
 	}
+	if k.reset == len(s.resets) {
+		return math.MaxInt
+	}
+	return int(s.resets[k.reset])
+}
+
+// withResets adds the values that the counter had before each reset in the window, oldest first.
+func (k *extrapolation) withResets(s *dense, next int, change float64) float64 {
 	for _, at := range s.resets[k.reset:] {
 		if int(at) >= next {
 			break
@@ -88,21 +115,18 @@ func (k *extrapolation) withResets(s *dense, first, next int, change float64) fl
 }
 
 // counterFactor is the layout's factor, unless the counter would have been zero nearer than the window's start.
-// A counter that stood as high as it has risen can't have been: that saves a division nearly always.
-func (k *extrapolation) counterFactor(head, change float64) float64 {
-	if !(change > 0 && head >= 0) || head >= change && k.lie.gaps > 1 {
-		return k.lie.factor
+func (k *extrapolation) counterFactor(lie *layout, head, change float64) (factor, perSecond float64) {
+	if change > 0 && head >= 0 {
+		if zero := lie.between * (head / change); zero < lie.start {
+			return k.stretch(zero, lie.end, lie.between)
+		}
 	}
-	zero := k.lie.between * (head / change)
-	if !(zero < k.lie.start) {
-		return k.lie.factor
-	}
-	return k.stretch(zero, k.lie.end, k.lie.between)
+	return lie.factor, lie.perSecond
 }
 
-func (k *extrapolation) lay(toStart, toEnd, sampled int64, gaps int) layout {
-	l := layout{toStart: toStart, toEnd: toEnd, sampled: sampled, gaps: gaps}
-	l.start, l.end, l.between = float64(toStart)/1000, float64(toEnd)/1000, float64(sampled)/1000
+func (k *extrapolation) lay(toStart, toEnd int64, gaps int) layout {
+	l := layout{toStart: toStart, toEnd: toEnd, gaps: gaps, far: gaps > 1}
+	l.start, l.end, l.between = float64(toStart)/1000, float64(toEnd)/1000, float64(k.span-toStart-toEnd)/1000
 	average := l.between / float64(gaps)
 	threshold := average * 1.1
 	if l.start >= threshold {
@@ -111,14 +135,11 @@ func (k *extrapolation) lay(toStart, toEnd, sampled int64, gaps int) layout {
 	if l.end >= threshold {
 		l.end = average / 2
 	}
-	l.factor = k.stretch(l.start, l.end, l.between)
+	l.factor, l.perSecond = k.stretch(l.start, l.end, l.between)
 	return l
 }
 
-func (k *extrapolation) stretch(start, end, between float64) float64 {
-	factor := (between + start + end) / between
-	if k.perSecond {
-		factor /= k.seconds
-	}
-	return factor
+func (k *extrapolation) stretch(start, end, between float64) (factor, perSecond float64) {
+	factor = (between + start + end) / between
+	return factor, factor / k.seconds
 }
