@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,9 +24,11 @@ import (
 )
 
 const (
-	logCopy      = "wal.before-open" // hard links to the logs while upstream opens them
-	damagedInfix = ".damaged"
-	keptCopies   = 3 // of damaged logs; older ones are removed
+	logCopy       = "wal.before-open" // hard links to the logs while upstream opens them
+	linkingSuffix = ".linking"        // of them while they are made
+	doneSuffix    = ".done"           // of them while they are removed
+	damagedInfix  = ".damaged"
+	keptCopies    = 3 // of damaged logs; older ones are removed
 )
 
 // logDirs are the folders that upstream repairs by deleting.
@@ -35,9 +38,8 @@ func logDirs() []string { return []string{"wal", wlog.WblDirName, "chunks_head"}
 //
 // Upstream's repair deletes all of the log that is newer than its first damage. Reading the log beforehand to know
 // whether it will would cost a second replay at each start; so it is linked aside, which costs nothing (segments are
-// never written to once a newer one exists), and the links are kept only where upstream says that it repaired.
+// never written to once a newer one exists), and the links are used only where upstream says that it repaired.
 func (db *DB) openFirst() error {
-	log := db.opts.Logger
 	if err := finishImports(db.dir); err != nil {
 		return err
 	}
@@ -46,64 +48,46 @@ func (db *DB) openFirst() error {
 		return fmt.Errorf("keep the write-ahead log aside: %w", err)
 	}
 	g, err := openGeneration(db.dir, db.opts, 0)
-	if err == nil && !g.repaired() {
+	switch {
+	case err == nil && !g.repaired():
 		db.install(g, nil)
-		return os.RemoveAll(filepath.Join(db.dir, logCopy))
+		return dropCopy(db.dir)
+	case err != nil && !looksDamaged(err):
+		return errors.Join(err, dropCopy(db.dir))
+	case err == nil:
+		err = g.close()
 	}
-	if err != nil && !looksDamaged(err) {
-		return errors.Join(err, os.RemoveAll(filepath.Join(db.dir, logCopy)))
-	}
-	kept, keepErr := keepCopy(db.dir)
-	if keepErr != nil {
-		log.Error("The copy of the damaged write-ahead log could not be kept", "dir", db.dir, "err", keepErr)
-	}
+	return db.openDamaged(err)
+}
+
+// openDamaged opens without the damaged log, after all that can be read of it has been made blocks of. What upstream's
+// repair leaves is not used: the numbers of series that it dropped would be given to new series, and with the start
+// after that upstream would take the old ones' chunks and late samples for theirs.
+func (db *DB) openDamaged(why error) error {
+	log, from := db.opts.Logger, filepath.Join(db.dir, logCopy)
 	db.metrics.walDamaged.Inc()
-	log.Error("The write-ahead log was damaged: samples after the damage are missing, a copy of it all is kept aside",
-		"dir", db.dir, "copy", kept, "damage", firstDamage(kept), "err", err)
+	damage := firstDamage(from)
+	found, err := rescue(context.Background(), from, db.dir)
 	if err != nil {
-		g, err = db.openWithout(kept)
-	} else {
-		g, err = db.openRepaired(g)
+		log.Error("The samples of the damaged write-ahead log could not be rescued", "dir", db.dir, "err", err)
 	}
+	for _, name := range logDirs() {
+		if err := os.RemoveAll(filepath.Join(db.dir, name)); err != nil {
+			return err
+		}
+	}
+	kept, err := keepCopy(db.dir)
+	if err != nil {
+		return fmt.Errorf("keep the damaged write-ahead log: %w", err)
+	}
+	log.Error("The write-ahead log was damaged: what can be read of it is rescued, a copy of it all is kept aside",
+		"dir", db.dir, "copy", kept, "damage", damage, "rescued", found.samples, "unknown", found.unknown, "err", why)
+	g, err := openGeneration(db.dir, db.opts, 0)
 	if err != nil {
 		return err
 	}
 	db.install(g, nil)
 	return nil
-}
-
-// openRepaired opens once more after upstream's repair, without the chunks and late samples that are kept by series
-// number: the numbers of series that the repair has dropped are given to new series, and with the next start
-// upstream would take the old samples for theirs.
-func (db *DB) openRepaired(g *generation) (*generation, error) {
-	if err := g.close(); err != nil {
-		return nil, err
-	}
-	for _, name := range []string{wlog.WblDirName, "chunks_head"} {
-		if err := os.RemoveAll(filepath.Join(db.dir, name)); err != nil {
-			return nil, err
-		}
-	}
-	return openGeneration(db.dir, db.opts, 0)
-}
-
-// openWithout opens after upstream gave up: first without the checkpoint, whose damage upstream takes for damage
-// of the segment with its number, then without any log. What is dropped stands in kept.
-func (db *DB) openWithout(kept string) (*generation, error) {
-	if err := restoreSegments(kept, db.dir); err != nil {
-		return nil, fmt.Errorf("restore the write-ahead log from %s: %w", kept, err)
-	}
-	g, err := openGeneration(db.dir, db.opts, 0)
-	if err == nil || !looksDamaged(err) {
-		return g, err
-	}
-	db.opts.Logger.Error("The write-ahead log cannot be read at all: starting without it", "dir", db.dir, "copy", kept, "err", err)
-	for _, name := range logDirs() {
-		if err := os.RemoveAll(filepath.Join(db.dir, name)); err != nil {
-			return nil, err
-		}
-	}
-	return openGeneration(db.dir, db.opts, 0)
 }
 
 // looksDamaged tells content that cannot be read from a system that does not let us read it.
@@ -116,19 +100,47 @@ func looksDamaged(err error) bool {
 	return true
 }
 
-// linkLogs links the logs below dir/wal.before-open. What a killed process left there is of no use: it had not
-// repaired yet, or it had not appended since.
+// linkLogs links the logs below dir/wal.before-open. Where that exists already, a process was killed after it had made
+// the links and before it appended anything: upstream may have repaired meanwhile, so the logs are put back first.
 func linkLogs(dir string) error {
 	to := filepath.Join(dir, logCopy)
+	for _, half := range []string{to + linkingSuffix, to + doneSuffix} {
+		if err := os.RemoveAll(half); err != nil {
+			return err
+		}
+	}
+	for _, name := range logDirs() {
+		if !exists(filepath.Join(to, name)) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(to, name), filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
 	if err := os.RemoveAll(to); err != nil {
 		return err
 	}
 	for _, name := range logDirs() {
-		if err := linkTree(filepath.Join(dir, name), filepath.Join(to, name)); err != nil {
+		if err := linkTree(filepath.Join(dir, name), filepath.Join(to+linkingSuffix, name)); err != nil {
 			return err
 		}
 	}
-	return nil
+	if !exists(to + linkingSuffix) {
+		return os.Mkdir(to, 0o777) // there are no logs yet
+	}
+	return os.Rename(to+linkingSuffix, to)
+}
+
+// dropCopy removes the links, in one step as seen by linkLogs.
+func dropCopy(dir string) error {
+	from := filepath.Join(dir, logCopy)
+	if err := os.Rename(from, from+doneSuffix); err != nil {
+		return err
+	}
+	return os.RemoveAll(from + doneSuffix)
 }
 
 // linkTree links the files below from to the same places below to, and copies where the file system has no links.
@@ -211,33 +223,6 @@ func lastWrite(dir string) (last time.Time) {
 	return last
 }
 
-// restoreSegments brings back the segments that are kept, without the checkpoint and without mapped chunks.
-func restoreSegments(kept, dir string) error {
-	for _, name := range logDirs() {
-		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-			return err
-		}
-	}
-	for _, name := range []string{"wal", wlog.WblDirName} {
-		files, err := os.ReadDir(filepath.Join(kept, name))
-		if err != nil {
-			continue // there was none
-		}
-		if err := os.MkdirAll(filepath.Join(dir, name), 0o777); err != nil {
-			return err
-		}
-		for _, f := range files {
-			if f.IsDir() {
-				continue
-			}
-			if err := copyFile(filepath.Join(kept, name, f.Name()), filepath.Join(dir, name, f.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // firstDamage names the first file of each kept log that cannot be read, and where, as upstream's reader has it.
 func firstDamage(kept string) string {
 	var found []string
@@ -257,12 +242,12 @@ func firstDamage(kept string) string {
 }
 
 func firstDamagedSegment(dir string) error {
-	first, last, err := wlog.Segments(dir)
-	if err != nil || first < 0 {
-		return nil
-	}
-	for i := first; i <= last; i++ {
-		s, err := wlog.OpenReadSegment(wlog.SegmentName(dir, i))
+	files := segments(dir)
+	for n, file := range files {
+		if n > 0 && number(file) != number(files[n-1])+1 {
+			return fmt.Errorf("segment %08d: missing", number(files[n-1])+1)
+		}
+		s, err := wlog.OpenReadSegment(file)
 		if err != nil {
 			return err
 		}
@@ -270,10 +255,15 @@ func firstDamagedSegment(dir string) error {
 		for r.Next() {
 		}
 		if err := errors.Join(r.Err(), s.Close()); err != nil {
-			return fmt.Errorf("segment %08d: %w", i, r.Err())
+			return fmt.Errorf("segment %s: %w", filepath.Base(file), err)
 		}
 	}
 	return nil
+}
+
+func number(segment string) int {
+	n, _ := strconv.Atoi(filepath.Base(segment)) // segments has only such names
+	return n
 }
 
 // setBlocksAside renames the blocks that cannot be read to <ULID>.damaged, where upstream does not look:

@@ -50,8 +50,8 @@ func TestDamagedLog(t *testing.T) {
 		keep int    // samples at least
 	}{
 		{"bits flipped in the first segment", func(t *testing.T, dir string) { flip(t, filepath.Join(dir, "wal", "00000000"), 8) }, "wal: segment 00000000", 0},
-		{"bits flipped in the sixth segment", func(t *testing.T, dir string) { flip(t, filepath.Join(dir, "wal", "00000005"), 8) }, "wal: segment 00000005", 50},
-		{"a segment missing", func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "wal", "00000005")) }, "", 0},
+		{"bits flipped in the sixth segment", func(t *testing.T, dir string) { flip(t, filepath.Join(dir, "wal", "00000005"), 8) }, "wal: segment 00000005", 90},
+		{"a segment missing", func(t *testing.T, dir string) { remove(t, filepath.Join(dir, "wal", "00000005")) }, "segment 00000005: missing", 90},
 		{"noise", func(t *testing.T, dir string) {
 			if err := os.WriteFile(filepath.Join(dir, "wal", "00000000"), []byte(strings.Repeat("noise", 10_000)), 0o666); err != nil {
 				t.Fatal(err)
@@ -103,4 +103,95 @@ func TestDamagedLog(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A record can be larger than the page that is damaged, and a page larger than a record: what is lost is what stands on
+// the damaged page and the records that cross its edges.
+func TestDamageInTheMiddleOfASegment(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir, Options{})
+	for n := range int64(2000) {
+		put(t, db, "up", 100, epoch+n*1000)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "wal", "00000000")
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(content) < 20*logPage {
+		t.Fatalf("%d bytes of log", len(content))
+	}
+	for n := range 8 {
+		content[3*logPage+n*2*logPage+100*n] ^= 1
+	}
+	if err := os.WriteFile(path, content, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	log := &lines{}
+	db = open(t, dir, Options{Logger: log.logger()})
+	if got := count(t, db)["up"]; got < 190_000 {
+		t.Errorf("%d of 200,000 samples are left: %s", got, log)
+	}
+	if log := log.String(); !strings.Contains(log, "rescued=") || !strings.Contains(log, "unknown=0") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+// A process that is killed while it opens leaves links; what upstream had repaired by then is put back.
+func TestKilledWhileOpening(t *testing.T) {
+	dir := logged(t)
+	flip(t, filepath.Join(dir, "wal", "00000000"), 8)
+	if err := linkLogs(dir); err != nil {
+		t.Fatal(err)
+	}
+	g, err := openGeneration(dir, Options{}.withDefaults(), 0)
+	if err != nil || !g.repaired() {
+		t.Fatal(err)
+	}
+	if err := g.close(); err != nil {
+		t.Fatal(err)
+	}
+	db := open(t, dir, Options{})
+	if copies, _ := filepath.Glob(filepath.Join(dir, "wal.damaged-*", "wal", "0*")); len(copies) < 10 {
+		t.Errorf("kept: %v", copies)
+	}
+	put(t, db, "new", 1, epoch+10_000)
+}
+
+func FuzzReadSegment(f *testing.F) {
+	dir := f.TempDir()
+	db, err := Open(dir, Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for n := range int64(20) {
+		if err := tryPut(db, "up", 100, epoch+n); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		f.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(dir, "wal", "00000000"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(content, 100, byte(1))
+	f.Add(content, 40_000, byte(3))
+	f.Add([]byte("noise"), 0, byte(0))
+	f.Fuzz(func(t *testing.T, content []byte, at int, flips byte) {
+		if at >= 0 && at < len(content) {
+			content[at] ^= flips
+		}
+		s := newSalvage(t.TempDir())
+		if err := s.readSegment(content); err != nil {
+			t.Error(err)
+		}
+		if err := s.rest(); err != nil {
+			t.Error(err)
+		}
+	})
 }
