@@ -129,28 +129,30 @@ func (t *Topology) Service(name string) (Service, bool) {
 // directory; failing that, the file is nobody's and the answer is empty.
 func (t *Topology) ServiceOf(file string) string {
 	file = path.Clean(filepath.ToSlash(file))
-	if name, ok := owner(t.Services, file); ok {
-		return name
+	active, dir := owner(t.Services, file)
+	inactive, deeper := owner(t.inactive, file)
+	if depth(deeper) > depth(dir) {
+		return inactive
 	}
-	name, _ := owner(t.inactive, file)
-	return name
+	return active
 }
 
-// owner reports ok when any directory holds the file, even if it is shared and so gives no name.
-func owner(services []Service, file string) (name string, ok bool) {
-	best, names := "", []string(nil)
+// owner returns the longest directory that holds the file, and the name of the service it is the source of.
+// The directory is empty when there is none, the name also when the directory is shared.
+func owner(services []Service, file string) (name, best string) {
+	var names []string
 	for _, s := range services {
 		for _, dir := range s.Sources {
 			switch {
-			case !holds(dir, file) || len(names) > 0 && depth(dir) < depth(best):
-			case len(names) == 0 || depth(dir) > depth(best):
+			case !holds(dir, file) || depth(dir) < depth(best):
+			case depth(dir) > depth(best):
 				best, names = dir, []string{s.Known()}
 			case !slices.Contains(names, s.Known()):
 				names = append(names, s.Known())
 			}
 		}
 	}
-	return pick(names, best), len(names) > 0
+	return pick(names, best), best
 }
 
 // pick settles a directory that several services share by its own name.
@@ -168,11 +170,15 @@ func holds(dir, file string) bool {
 	return dir == "." && !strings.HasPrefix(file, "../") && !path.IsAbs(file) || file == dir || strings.HasPrefix(file, dir+"/")
 }
 
+// depth orders the directories that hold a file: none, the scanned one, those below.
 func depth(dir string) int {
-	if dir == "." {
+	switch dir {
+	case "":
 		return 0
+	case ".":
+		return 1
 	}
-	return strings.Count(dir, "/") + 1
+	return strings.Count(dir, "/") + 2
 }
 
 // environment is what interpolation reads. The process wins over .env, as with docker compose.
