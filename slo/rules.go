@@ -1,0 +1,40 @@
+package slo
+
+// Rule is a kind of finding. Its ID is stable: suppressions, SARIF and CI settings name it.
+type Rule struct {
+	ID          string
+	Title       string
+	Explanation string
+	Remedy      string
+	Severity    Severity
+}
+
+// Rules lists every kind of finding by ID. SB001 to SB039 are about contracts, SB040 to SB059 about the
+// topology, SB060 and up about all else.
+func Rules() []Rule {
+	return []Rule{
+		{"SB001", "declaration breaks the grammar", "A tag is not written as `@SLO [name] key=value …`, or the file around a declaration has a syntax error that hides it.", "mend the syntax at this place", Error},
+		{"SB002", "no target", "A declaration without a target promises nothing, and no other declaration of the same SLO names one.", "add target, such as 0.995 or '99.5%'", Error},
+		{"SB003", "value can't be resolved", "A value is known at run time only, comes from outside the scanned directory, is assigned again, or has no default beside an environment variable. slowburn does not guess.", "write a literal, a constant or an enum member, or give the environment variable a default", Error},
+		{"SB004", "value is ambiguous", "The sources allow several values and do not say which one holds.", "write one value, or declare one SLO for each", Error},
+		{"SB005", "value of the wrong kind", "A value is of a type that its key can't have.", "write what the key expects", Error},
+		{"SB006", "target out of range", "A target is a share inside (0, 1). A percentage carries its sign: a bare 99.5 is not read as one.", "write a share such as 0.995 or a percentage such as 99.5%", Error},
+		{"SB007", "threshold can't fire", "A burn rate at or above 1/(1 − target) is more than a total outage burns, so that the alert can never fire; or the threshold is not a positive number.", "write a threshold below the burn rate of a total outage", Error},
+		{"SB008", "threshold below the budget", "A burn rate below 1 fires on a service that keeps its promise.", "write a burn rate of at least 1, or the error ratio that equals it", Warning},
+		{"SB009", "unknown key", "A declaration has a key that means nothing here; most often it is misspelt.", "write one of the known keys", Error},
+		{"SB010", "recording rule without a window", "recordingRules name the windows to record, by the end of each name. A name that ends in none adds nothing.", "end the name in a window, such as error_budget:burn_rate:5m", Warning},
+		{"SB011", "declarations disagree", "Two declarations of one SLO of one service say different things.", "make both say the same, or give one of them another name", Error},
+		{"SB012", "options taken in unseen", "The options spread an object that can't be resolved. What stands after it is certain; whether it says more is not.", "spread a constant object, or list the keys", Warning},
+		{"SB013", "options passed through", "A factory or a subclass hands its own parameter on as options, so that the SLO is decided by its callers.", "declare the SLO where its values are written, by a tag or a decorator", Error},
+		{"SB014", "indicator incomplete", "The metrics that a declaration names do not make an indicator.", "give errors and total, or metric and threshold", Error},
+		{"SB015", "service unknown", "No Compose service builds from the file, no package.json above it has a name, and the declaration names no service.", "add service to the declaration, or a name to package.json", Error},
+		{"SB016", "window can't be read", "The SLO's period is no duration.", "write a whole number with s, m, h, d or w, such as 30d", Error},
+		{"SB020", "file too large", "The file may hold a declaration and is larger than slowburn reads.", "exclude it by .gitignore if it is built, or split it", Error},
+		{"SB021", "file nests too deep", "The file may hold a declaration and nests deeper than the parser can follow.", "exclude it by .gitignore if it is built, or move the declaration elsewhere", Error},
+		{"SB022", "file can't be read", "The file or folder is in the tree and can't be opened.", "give the user who runs slowburn the right to read it, or exclude it by .gitignore", Warning},
+		{"SB023", "file is no text", "The file may hold a declaration and is neither UTF-8 nor UTF-16 with a byte order mark.", "save it as UTF-8", Error},
+		{"SB024", "link leaves the directory", "A symbolic link leads out of the scanned directory. Nothing outside is read.", "scan the directory that holds both, or exclude the link by .gitignore", Warning},
+		{"SB025", "project file can't be read", "A tsconfig.json or package.json that imports depend on can't be read, so that some imports stay unresolved.", "mend the file", Warning},
+		{"SB030", "suppression without effect", "A slowburn-ignore comment needs rule ids and, behind a colon, a reason.", "write slowburn-ignore SB003: why it is right here", Warning},
+	}
+}
