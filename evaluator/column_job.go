@@ -55,6 +55,7 @@ type job struct {
 	spilt    map[*fold]bool   // averages that turned out to overflow
 	owners   map[string]*rule // who recorded a series that is read, by its labels
 	reports  []RuleReport
+	grid     map[int64]*grid // by offset: memory for the series at hand
 
 	samples        int64
 	oldest, newest int64
@@ -87,7 +88,7 @@ func newJob(p *program, v *view, o ReplayOptions, a *arena) *job {
 		clock:   clock{p.group.queryTime(0), p.group.ticks.Interval.Milliseconds()},
 		vectors: map[node]*vector{}, broken: map[node]error{}, leaves: map[*leaf]*gathering{}, folds: map[*fold]*folding{},
 		spilt: map[*fold]bool{}, owners: map[string]*rule{},
-		recorded: map[*rule]*recording{}, oldest: math.MaxInt64, newest: math.MinInt64,
+		recorded: map[*rule]*recording{}, grid: map[int64]*grid{}, oldest: math.MaxInt64, newest: math.MinInt64,
 	}
 	return j
 }
@@ -145,17 +146,17 @@ func (j *job) feed(s *scan, r *reader, l labels.Labels, matches []bool) {
 	}
 	for _, w := range s.windows { // instant selectors first: the others leave out stale markers for good
 		if w.function == "" {
-			j.window(w, r.withStale(), l, matches)
+			j.windows([]*windowed{w}, r.withStale(), l, matches)
 		}
 	}
-	var d *dense
+	var others []*windowed
 	for _, w := range s.windows {
-		if w.function != "" && !w.led {
-			if d == nil {
-				d = r.withoutStale()
-			}
-			j.window(w, d, l, matches)
+		if w.function != "" {
+			others = append(others, w)
 		}
+	}
+	if len(others) > 0 {
+		j.windows(others, r.withoutStale(), l, matches)
 	}
 }
 
@@ -206,38 +207,91 @@ type target struct {
 	begun   bool
 }
 
-// window computes one window of one series, for all leaves that want it, and that of its total with it.
-func (j *job) window(w *windowed, d *dense, l labels.Labels, matches []bool) {
-	targets := w.targets(l, matches)
-	var totals []*target
-	if w.total != nil {
-		totals = w.total.targets(l, matches)
-	}
-	switch {
-	case len(d.ts) == 0:
+// pass is one window of one series on its way: a rate and its total go together.
+type pass struct {
+	kernel          kernel
+	steps           int // how long it is on the grid; 0 if it is not on it
+	offset          int64
+	targets, totals []*target
+	total           []float64
+}
+
+// windows computes windows of one series, for all leaves that want them: block by block, so that what several
+// windows read is near.
+func (j *job) windows(all []*windowed, d *dense, l labels.Labels, matches []bool) {
+	if len(d.ts) == 0 {
 		return
-	case len(targets) == 0 && len(totals) == 0:
-		return
-	case len(targets) == 0:
-		w, targets, totals = w.total, totals, nil
 	}
-	k := newKernel(w.function, w.span, w.offset, j.options.Lookback.Milliseconds())
-	var buf, total [blockTicks]float64
-	if len(totals) > 0 {
-		k.(*extrapolation).total = total[:]
+	passes := j.passes(all, l, matches)
+	grids := j.grids(passes, d)
+	ticks := j.program.group.ticks.N
+	var buf [blockTicks]float64
+	for lo := 0; lo < ticks; lo += blockTicks {
+		hi := min(lo+blockTicks, ticks)
+		for _, p := range passes {
+			if !p.block(d, j.clock, grids, lo, hi, buf[:hi-lo]) {
+				continue
+			}
+			for _, t := range p.targets {
+				j.deliver(t, buf[:hi-lo], lo)
+			}
+			for _, t := range p.totals {
+				j.deliver(t, p.total[:hi-lo], lo)
+			}
+		}
 	}
-	for lo := 0; lo < j.program.group.ticks.N; lo += blockTicks {
-		hi := min(lo+blockTicks, j.program.group.ticks.N)
-		if !k.block(d, j.clock, lo, hi, buf[:hi-lo]) {
+}
+
+func (j *job) passes(all []*windowed, l labels.Labels, matches []bool) []*pass {
+	var passes []*pass
+	for _, w := range all {
+		if w.led {
 			continue
 		}
-		for _, t := range targets {
-			j.deliver(t, buf[:hi-lo], lo)
+		p := &pass{targets: w.targets(l, matches), offset: w.offset}
+		if w.total != nil {
+			p.totals = w.total.targets(l, matches)
 		}
-		for _, t := range totals {
-			j.deliver(t, total[:hi-lo], lo)
+		switch {
+		case len(p.targets) == 0 && len(p.totals) == 0:
+			continue
+		case len(p.targets) == 0:
+			w, p.targets, p.totals = w.total, p.totals, nil
 		}
+		p.kernel = newKernel(w.function, w.span, w.offset, j.options.Lookback.Milliseconds())
+		if len(p.totals) > 0 {
+			p.total = make([]float64, blockTicks)
+			p.kernel.(*extrapolation).total = p.total
+		}
+		p.steps, _ = w.fits(j.clock.step)
+		passes = append(passes, p)
 	}
+	return passes
+}
+
+// grids draws, for each offset, the grid that its windows share.
+func (j *job) grids(passes []*pass, d *dense) map[int64]*grid {
+	deepest := map[int64]int{}
+	for _, p := range passes {
+		deepest[p.offset] = max(deepest[p.offset], p.steps)
+	}
+	for offset, steps := range deepest {
+		if steps == 0 {
+			continue
+		}
+		if j.grid[offset] == nil {
+			j.grid[offset] = &grid{}
+		}
+		j.grid[offset].reset(d, j.clock, offset, steps, j.program.group.ticks.N)
+	}
+	return j.grid
+}
+
+func (p *pass) block(d *dense, c clock, grids map[int64]*grid, lo, hi int, out []float64) bool {
+	if p.steps > 0 {
+		return p.kernel.(*extrapolation).onGrid(d, grids[p.offset], p.steps, lo, hi, out)
+	}
+	return p.kernel.block(d, c, lo, hi, out)
 }
 
 func (w *windowed) targets(l labels.Labels, matches []bool) []*target {

@@ -151,17 +151,28 @@ func (j *job) whole(v *vector, columns []Column) []bool {
 	ticks := j.program.group.ticks.N
 	for lo := 0; lo < ticks; lo += blockTicks {
 		hi := min(lo+blockTicks, ticks)
+		for i := range columns {
+			if there[i] { // what can be is computed in its place
+				v.own[i] = columns[i].Values[lo:]
+			}
+		}
 		for i, block := range v.at(lo, hi) {
-			if block == nil || !there[i] && !anyPresent(block) {
-				continue
-			}
-			if !there[i] {
+			switch {
+			case block == nil && there[i]:
+				fillAbsent(columns[i].Values[lo:hi])
+			case block == nil || !there[i] && !anyPresent(block):
+			case !there[i]:
 				there[i] = true
-				columns[i].Values = j.arena.absent()
+				columns[i].Values = j.arena.column()
+				fillAbsent(columns[i].Values[:lo])
+				copy(columns[i].Values[lo:hi], block)
+			case &block[0] != &columns[i].Values[lo]:
+				copy(columns[i].Values[lo:hi], block)
 			}
-			copy(columns[i].Values[lo:hi], block)
 		}
 	}
+	clear(v.own) // the columns are not the vector's to write into again
+	v.block = -1
 	return there
 }
 
@@ -277,7 +288,7 @@ func (j *job) readRecordings(ctx context.Context, l *leaf) error {
 	}
 	w := &windowed{function: l.function, span: l.span, offset: l.offset, leaves: []*leaf{l}, filters: []int{0}}
 	for _, s := range j.view.recorded.selected(l.matchers) {
-		j.window(w, readyFor(l.function, s.ts, s.vs), s.labels, []bool{true})
+		j.windows([]*windowed{w}, readyFor(l.function, s.ts, s.vs), s.labels, []bool{true})
 	}
 	return nil
 }
@@ -306,7 +317,7 @@ func (j *job) readBoth(ctx context.Context, l *leaf) error {
 		if l.function != "" {
 			d = r.withoutStale()
 		}
-		j.window(w, d, name, []bool{true})
+		j.windows([]*windowed{w}, d, name, []bool{true})
 		return nil
 	})
 }

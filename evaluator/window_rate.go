@@ -41,7 +41,6 @@ func (k *extrapolation) block(s *dense, c clock, lo, hi int, out []float64) bool
 	found := false
 	ts, vs := s.ts, s.vs
 	first, next, lie := k.first, k.next, k.lie
-	pending := k.pendingReset(s, first)
 	end := c.at(lo) - k.offset
 	for i := range out[:hi-lo] {
 		for next < len(ts) && ts[next] <= end {
@@ -62,27 +61,28 @@ func (k *extrapolation) block(s *dense, c clock, lo, hi int, out []float64) bool
 			lie = k.lay(toStart, toEnd, gaps)
 		}
 		end += c.step
-		head := vs[first]
-		change := vs[next-1] - head
-		if pending < next && k.counter {
-			pending = k.pendingReset(s, first)
-			change = k.withResets(s, next, change)
-		}
-		factor, perSecond := lie.factor, lie.perSecond
-		if !(lie.far && head >= change) && k.counter {
-			factor, perSecond = k.counterFactor(&lie, head, change)
-		}
-		switch {
-		case !k.perSecond:
-			out[i] = change * factor
-		case k.total == nil:
-			out[i] = change * perSecond
-		default:
-			out[i], k.total[i] = change*perSecond, change*factor
-		}
+		k.pendingReset(s, first)
+		k.value(s, &lie, out, i, vs[first], vs[next-1], next)
 	}
 	k.first, k.next, k.lie = first, next, lie
 	return found
+}
+
+// value computes the tick at i from the first and the last sample of its window.
+func (k *extrapolation) value(s *dense, lie *layout, out []float64, i int, head, tail float64, next int) {
+	change := tail - head
+	if k.counter {
+		change = k.withResets(s, next, change)
+	}
+	factor, perSecond := lie.factor, lie.perSecond
+	if k.counter {
+		factor, perSecond = k.counterFactor(lie, head, change)
+	}
+	if k.perSecond {
+		k.put(out, i, change*perSecond, change*factor)
+	} else {
+		k.put(out, i, change*factor, 0)
+	}
 }
 
 func (k *extrapolation) put(out []float64, i int, v, total float64) {
