@@ -323,13 +323,15 @@ func TestHostileTargets(t *testing.T) {
 			t.Parallel()
 			to := newStore()
 			c, err := Config{}.With(
-				Static("good", 500*time.Millisecond, nil, serve(t, text("good 1\n"))),
-				Static("bad", time.Second, nil, serve(t, row.serve)))
+				Static("good", time.Second, nil, serve(t, text("good 1\n"))),
+				Static("bad", patience(row.reason), nil, serve(t, row.serve)))
 			if err != nil {
 				t.Fatal(err)
 			}
 			s := start(t, c, to)
-			to.until(t, "up=0", func() bool { return to.count(0, `__name__="up"`, `job="bad"`) >= 2 })
+			to.until(t, "up=0", func() bool {
+				return to.count(0, `__name__="up"`, `job="bad"`) >= 1 && to.count(1, `__name__="good"`) >= 2
+			})
 			if bad := s.TargetsActive()["bad"]; len(bad) != 1 || bad[0].LastError() == nil || !strings.Contains(bad[0].LastError().Error(), row.reason) {
 				t.Errorf("reason: %v, want %q", clip(bad[0].LastError()), row.reason)
 			}
@@ -339,11 +341,17 @@ func TestHostileTargets(t *testing.T) {
 			if n := to.count(0, `__name__="up"`, `job="good"`); n > 0 {
 				t.Errorf("the good target was down in %d scrapes", n)
 			}
-			if n := to.count(1, `__name__="good"`); n < 2 {
-				t.Errorf("the good target was scraped %d times only", n)
-			}
 		})
 	}
+}
+
+// patience is the interval and the timeout of a bad target: short where the timeout is what must end the scrape, and long
+// enough for a busy machine where it is not.
+func patience(reason string) time.Duration {
+	if strings.Contains(reason, "deadline") {
+		return time.Second
+	}
+	return 4 * time.Second
 }
 
 func clip(err error) string {

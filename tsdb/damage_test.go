@@ -1,6 +1,9 @@
 package tsdb
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -179,19 +182,20 @@ func FuzzReadSegment(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(content, 100, byte(1))
-	f.Add(content, 40_000, byte(3))
-	f.Add([]byte("noise"), 0, byte(0))
-	f.Fuzz(func(t *testing.T, content []byte, at int, flips byte) {
-		if at >= 0 && at < len(content) {
-			content[at] ^= flips
+	f.Add([]byte{0, 100, 1})
+	f.Add([]byte{70, 0, 3, 70, 9, 128})
+	f.Add([]byte{0, 0, 3, 0, 1, 255, 0, 2, 255})
+	f.Fuzz(func(t *testing.T, flips []byte) { // triples of place and bits
+		damaged := bytes.Clone(content)
+		for ; len(flips) >= 3; flips = flips[3:] {
+			damaged[int(binary.BigEndian.Uint16(flips))%len(damaged)] ^= flips[2]
 		}
 		s := newSalvage(t.TempDir())
-		if err := s.readSegment(content); err != nil {
+		if err := errors.Join(s.readSegment(damaged), s.rest()); err != nil {
 			t.Error(err)
 		}
-		if err := s.rest(); err != nil {
-			t.Error(err)
+		if s.found.samples > 20*100 {
+			t.Errorf("%d samples out of 2,000", s.found.samples)
 		}
 	})
 }
