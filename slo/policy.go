@@ -80,6 +80,20 @@ func (p Policy) Scale(f float64) Policy {
 	return scaled
 }
 
+// Scale multiplies the objective's period and all of its windows by f; 1 changes nothing.
+func (o Objective) Scale(f float64) Objective {
+	if f == 1 {
+		return o
+	}
+	o.Window = scale(o.Window, f)
+	o.Policy = o.Policy.Scale(f)
+	o.Record = slices.Clone(o.Record)
+	for i := range o.Record {
+		o.Record[i] = scale(o.Record[i], f)
+	}
+	return o
+}
+
 func scale(d time.Duration, f float64) time.Duration {
 	if d == 0 {
 		return 0

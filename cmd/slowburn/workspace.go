@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/spf13/cobra"
+
+	"github.com/slowburn/slowburn/contract"
+	"github.com/slowburn/slowburn/report"
+	"github.com/slowburn/slowburn/rulegen"
+	"github.com/slowburn/slowburn/slo"
+	"github.com/slowburn/slowburn/topology"
+)
+
+// workspace is what the directory says: its services, its contracts, and the rules they become.
+type workspace struct {
+	dir        string
+	settings   readSettings
+	topology   *topology.Topology
+	contract   *contract.Result
+	objectives []slo.Objective
+	findings   []slo.Finding
+	groups     *rulefmt.RuleGroups
+}
+
+// readSettings is what flags say of reading a directory.
+type readSettings struct {
+	composeFiles []string
+	profiles     []string
+	policy       string
+	tenantLabel  string
+	serviceLabel string
+	windowScale  float64
+	logger       *slog.Logger
+}
+
+func addReadFlags(cmd *cobra.Command) *readSettings {
+	s := &readSettings{}
+	f := cmd.Flags()
+	f.StringSliceVarP(&s.composeFiles, "compose-file", "f", nil, "Compose files, relative to DIR (default: compose.yaml and its kin)")
+	f.StringSliceVar(&s.profiles, "profile", nil, "active Compose profiles")
+	f.StringVar(&s.policy, "policy", slo.DefaultPolicy().Name, "tiers of contracts that name no policy: default (two that page), sre (and two that open tickets)")
+	f.StringVar(&s.tenantLabel, "tenant-label", "", "tenant label of contracts that name none")
+	f.StringVar(&s.serviceLabel, "service-label", "service", "label that carries the service on its series; - for none")
+	f.Float64Var(&s.windowScale, "window-scale", 1, "multiply all windows, for demonstrations and tests that can't wait an hour")
+	return s
+}
+
+// directory is the argument DIR, the current directory if there is none, with its slowburn.yaml applied.
+func directory(cmd *cobra.Command, args []string) (string, error) {
+	dir := "."
+	if len(args) > 0 {
+		dir = args[0]
+	}
+	return dir, applySettings(cmd, dir)
+}
+
+func (s readSettings) defaultPolicy() (slo.Policy, error) {
+	policy, err := slo.PolicyNamed(s.policy)
+	if err != nil {
+		return slo.Policy{}, fmt.Errorf("--policy: %w", err)
+	}
+	if s.windowScale <= 0 || s.windowScale > 100 {
+		return slo.Policy{}, fmt.Errorf("--window-scale %g is outside (0, 100]", s.windowScale)
+	}
+	return policy, nil
+}
+
+// readWorkspace runs all three steps. Findings are in the workspace; an error means that a step could not run.
+func readWorkspace(ctx context.Context, dir string, s readSettings) (*workspace, error) {
+	w := &workspace{dir: dir, settings: s}
+	if _, err := s.defaultPolicy(); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(context.Context) error{w.readTopology, w.readContract, w.compile} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+func (w *workspace) readTopology(ctx context.Context) (err error) {
+	w.topology, err = topology.Scan(ctx, w.dir, topology.Options{
+		Logger: w.settings.logger, Files: w.settings.composeFiles, Profiles: w.settings.profiles,
+	})
+	if err != nil {
+		return err
+	}
+	w.findings = append(w.findings, w.topology.Findings...)
+	return nil
+}
+
+func (w *workspace) readContract(ctx context.Context) (err error) {
+	w.contract, err = contract.Scan(ctx, w.dir, contract.Options{Logger: w.settings.logger})
+	if err != nil {
+		return err
+	}
+	policy, err := w.settings.defaultPolicy()
+	if err != nil {
+		return err
+	}
+	objectives, findings := w.contract.Objectives(contract.ObjectiveOptions{
+		ServiceOf: w.topology.ServiceOf, Policy: policy, TenantLabel: w.settings.tenantLabel,
+	})
+	for _, o := range objectives {
+		w.objectives = append(w.objectives, o.Scale(w.settings.windowScale))
+	}
+	w.findings = append(w.findings, w.contract.Findings...)
+	w.findings = append(w.findings, findings...)
+	return nil
+}
+
+// compile settles the objectives and writes their rules. What it finds is added; what it refuses is left out.
+func (w *workspace) compile(context.Context) (err error) {
+	var findings []slo.Finding
+	w.objectives, findings = rulegen.Resolve(w.objectives, nil)
+	w.findings = append(w.findings, findings...)
+	slo.SortFindings(w.findings)
+	w.groups, err = rulegen.Compile(w.objectives, w.ruleOptions())
+	return err
+}
+
+func (w *workspace) ruleOptions() rulegen.Options {
+	return rulegen.Options{ServiceLabel: w.settings.serviceLabel}
+}
+
+// refused joins the errors among the findings, for commands that can't go on with any.
+func (w *workspace) refused() error {
+	var faults []error
+	for _, f := range w.findings {
+		if f.Severity == slo.Error {
+			faults = append(faults, errors.New(report.Printable(f.String())))
+		}
+	}
+	return errors.Join(faults...)
+}
