@@ -2,6 +2,7 @@ package evaluator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -11,6 +12,9 @@ import (
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/rules"
 )
 
 // describe spells outcomes to the last bit, so that two ways to replay can be compared.
@@ -123,4 +127,136 @@ func TestReplayOfRandomWorldsAgreesWithTheReference(t *testing.T) {
 		}
 	}
 	t.Log(methods)
+}
+
+func FuzzReplay(f *testing.F) {
+	for seed := range uint64(8) {
+		f.Add(1000 + seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) { bothWays(t, seed) })
+}
+
+func TestReplayByPartitionAgreesWithTheWhole(t *testing.T) {
+	cut := 0
+	for seed := uint64(1); seed <= 40; seed++ {
+		w := newWorld(seed)
+		w.history = valued{chunked{w.memory}}
+		w.groups = &rulefmt.RuleGroups{Groups: []rulefmt.RuleGroup{
+			{Name: "apart", Rules: w.burnRatesOf("by (tenant)")},
+			{Name: "mixed", Rules: []rulefmt.Rule{{Record: "mixed", Expr: "sum(rate(requests_total[2m]))"}}},
+			{Name: "reader", Rules: []rulefmt.Rule{
+				{Record: "late", Expr: "max_over_time(error_budget:burn_rate:2m[7m]) - error_budget:burn_rate:5m"},
+				{Record: "wild", Expr: "clamp_max(rate(requests_total[3m]), 1) or stddev by (tenant) (load)"},
+			}},
+		}}
+		o := w.options()
+		whole, err := Replay(context.Background(), w.groups, w.history, o)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		o.PartitionBy, o.Columns = "tenant", 1
+		parts, err := Replay(context.Background(), w.groups, w.history, o)
+		if errors.Is(err, ErrPartition) {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		for _, out := range parts.Outcomes {
+			if out.Partition != nil {
+				cut++
+			}
+		}
+		if a, b := describe(sorted(whole.Outcomes)), describe(together(whole, parts)); a != b {
+			t.Errorf("seed %d: %s\n%s", seed, firstDifference(a, b), w.rules(parts.Rules))
+		}
+	}
+	if cut < 60 {
+		t.Errorf("only %d outcomes came in parts: the test proves nothing", cut)
+	}
+}
+
+// together puts the parts of each group together.
+func together(whole, parts *Replayed) []*Outcome {
+	byGroup := map[int]*Outcome{}
+	for _, out := range parts.Outcomes {
+		into := byGroup[out.Group]
+		if into == nil {
+			byGroup[out.Group] = out
+			continue
+		}
+		for i, r := range out.Rules {
+			into.Rules[i].Columns = append(into.Rules[i].Columns, r.Columns...)
+			into.Rules[i].Episodes = append(into.Rules[i].Episodes, r.Episodes...)
+		}
+	}
+	for _, out := range whole.Outcomes { // a group of no tenant has no part
+		if byGroup[out.Group] == nil {
+			empty := *out
+			empty.Rules = slices.Clone(out.Rules)
+			for i := range empty.Rules {
+				empty.Rules[i].Columns, empty.Rules[i].Episodes, empty.Rules[i].Failures = nil, nil, nil
+			}
+			byGroup[out.Group] = &empty
+		}
+	}
+	var all []*Outcome
+	for _, out := range byGroup {
+		for i := range out.Rules {
+			slices.SortFunc(out.Rules[i].Columns, func(a, b Column) int { return labels.Compare(a.Labels, b.Labels) })
+			sortEpisodes(out.Rules[i].Episodes)
+		}
+		all = append(all, out)
+	}
+	return sorted(all)
+}
+
+// What the reference records is what the engine answers for the same expression: neither is only equal to the other.
+func TestReferenceAgreesWithTheEngine(t *testing.T) {
+	queries := []string{
+		`sum by (tenant) (rate(requests_total[5m]))`, `increase(requests_total{code=~"5.."}[11m])`, `load > 0`,
+		`sum without (code) (avg_over_time(load[3m]))`, `-latency_count * 2`, `requests_total and on (tenant) load`,
+	}
+	for seed := uint64(1); seed <= 5; seed++ {
+		w := newWorld(seed)
+		groups := &rulefmt.RuleGroups{Groups: []rulefmt.RuleGroup{{Name: "g"}}}
+		for i, q := range queries {
+			groups.Groups[0].Rules = append(groups.Groups[0].Rules, rulefmt.Rule{Record: fmt.Sprintf("r%d", i), Expr: q})
+		}
+		o := w.options()
+		o.Reference = true
+		done, err := Replay(context.Background(), groups, w.memory, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := done.Outcomes[0]
+		o, _ = o.withDefaults()
+		ask := rules.EngineQueryFunc(o.engine(), w.memory)
+		for i, q := range queries {
+			for tick := range out.Ticks.N {
+				want, err := ask(context.Background(), q, out.Ticks.At(tick))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got promql.Vector
+				for _, c := range out.Rules[i].Columns {
+					if v := c.Values[tick]; !Absent(v) {
+						got = append(got, promql.Sample{Metric: dropName(c.Labels), F: v})
+					}
+				}
+				if a, b := spelled(got), spelled(want); a != b {
+					t.Fatalf("seed %d, %s at tick %d: recorded\n%s\nthe engine says\n%s", seed, q, tick, a, b)
+				}
+			}
+		}
+	}
+}
+
+func spelled(v promql.Vector) string {
+	var all []string
+	for _, s := range v {
+		all = append(all, dropName(s.Metric).String()+" "+bits(s.F))
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n")
 }

@@ -198,10 +198,13 @@ func (w *world) write() {
 
 // burnRates are rules in the shapes that generated ones have.
 func (w *world) burnRates() []rulefmt.Rule {
+	return w.burnRatesOf(w.pick("by (tenant)", "by (tenant, service)", ""))
+}
+
+func (w *world) burnRatesOf(by string) []rulefmt.Rule {
 	service := w.pick("api", "web")
 	set := map[string]string{"service": service, "slo": "availability"}
 	var all []rulefmt.Rule
-	by := w.pick("by (tenant)", "by (tenant, service)", "")
 	windows := []string{"2m", "5m", "17m"}
 	for _, window := range windows {
 		errors := fmt.Sprintf(`sum %s (rate(requests_total{service=%q,code=~"5.."}[%s]))`, by, service, window)
