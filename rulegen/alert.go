@@ -84,7 +84,7 @@ func (c *compiler) tenantReference() string {
 // spent is the share of the period's budget that the long window cost: burn rate × window / period.
 func (c *compiler) spent(t slo.Tier) string {
 	share := slo.BudgetSpent(1, t.Long, c.Window)
-	return c.query(binary(parser.MUL, c.ofThisAlert(BurnRateMetric+slo.FormatWindow(t.Long)), number(share)), "humanizePercentage", "an unknown share")
+	return c.query("", binary(parser.MUL, c.ofThisAlert(BurnRateMetric+slo.FormatWindow(t.Long)), number(share)), "humanizePercentage", "an unknown share")
 }
 
 // lasts says how long the budget that is left holds at this rate: left × period / burn rate. Before the
@@ -92,11 +92,10 @@ func (c *compiler) spent(t slo.Tier) string {
 func (c *compiler) lasts(t slo.Tier) string {
 	burn := c.ofThisAlert(BurnRateMetric + slo.FormatWindow(t.Long))
 	period := number(c.Window.Seconds())
-	left := call("clamp_min", c.ofThisAlert(RemainingMetric), number(0))
 	seconds := binary(parser.LOR,
-		binary(parser.DIV, binary(parser.MUL, left, period), burn),
+		binary(parser.DIV, binary(parser.MUL, c.ofThisAlert(RemainingMetric), period), burn),
 		binary(parser.DIV, period, burn))
-	return "; at this rate the rest lasts " + c.query(seconds, "humanizeDuration", "an unknown time")
+	return c.query("; at this rate the rest lasts ", binary(parser.GTR, paren(seconds), number(0)), "humanizeDuration", "; nothing of it is left")
 }
 
 // tenantHole stands for the tenant's quoted name until the template fills it in.
@@ -110,14 +109,14 @@ func (c *compiler) ofThisAlert(metric string) parser.Expr {
 	return s.vector()
 }
 
-// query writes a template that runs e for the alert's tenant. The tenant's name is quoted by printf, since
+// query writes a template that runs e for the alert's tenant and prints its value after a lead. The tenant's name is quoted by printf, since
 // nothing that comes from a label may become PromQL.
-func (c *compiler) query(e parser.Expr, format, otherwise string) string {
+func (c *compiler) query(lead string, e parser.Expr, format, otherwise string) string {
 	text := strings.ReplaceAll(e.String(), "%", "%%")
 	pattern := strings.ReplaceAll(text, `"`+tenantHole+`"`, "%q")
 	arguments := strings.Repeat(" "+c.tenantReference(), strings.Count(pattern, "%q"))
-	return fmt.Sprintf("{{ with printf %s%s | query }}{{ . | first | value | %s }}{{ else }}%s{{ end }}",
-		goQuote(pattern), arguments, format, otherwise)
+	return fmt.Sprintf("{{ with printf %s%s | query }}%s{{ . | first | value | %s }}{{ else }}%s{{ end }}",
+		goQuote(pattern), arguments, lead, format, otherwise)
 }
 
 // goQuote quotes for a template: raw where it can, so that the rule file stays readable.
