@@ -21,6 +21,7 @@ import (
 
 const (
 	importWidth    = 6 * time.Hour // of a block: one of upstream's own compaction ranges, so that it compacts further
+	importWidest   = 54 * time.Hour
 	importWriting  = "import.writing"
 	importReady    = "import.ready"
 	commitInterval = 10_000 // samples
@@ -29,7 +30,8 @@ const (
 // Import copies the samples of src between mint and maxt (milliseconds, inclusive) into the database directory dir, which
 // must not be open; it is made if there is none. Either all of them are there when it returns, or, on an error or
 // however the process ends, none: blocks are written aside, and moved in by one renaming. Samples that are there already
-// are kept once. Memory is bounded by what six hours hold. progress, which may be nil, is told how many of these
+// are kept once. Memory is bounded by what six hours hold, or four million
+// samples. progress, which may be nil, is told how many of the six-hour
 // parts are done.
 func Import(ctx context.Context, src storage.Queryable, mint, maxt int64, dir string, progress func(done, total int)) error {
 	if err := importInto(ctx, src, mint, maxt, dir, progress); err != nil {
@@ -58,22 +60,40 @@ func importInto(ctx context.Context, src storage.Queryable, mint, maxt int64, di
 	if err := os.Mkdir(writing, 0o777); err != nil {
 		return err
 	}
-	first, last := alignDown(mint, importWidth), alignDown(maxt, importWidth)
-	width := importWidth.Milliseconds()
-	total := int((last-first)/width) + 1
-	for n := range total {
-		from := first + int64(n)*width
-		if err := copyBlock(ctx, src, max(mint, from), min(maxt, from+width-1), writing); err != nil {
-			return err
-		}
-		if progress != nil {
-			progress(n+1, total)
-		}
+	if err := copyBlocks(ctx, src, mint, maxt, writing, progress); err != nil {
+		return err
 	}
 	if err := os.Rename(writing, filepath.Join(dir, importReady)); err != nil {
 		return err
 	}
 	return finishImports(dir)
+}
+
+// copyBlocks copies period by period. A block costs upstream some 60 ms however little it holds; so where the last one
+// held little the next is three times as wide, which is how upstream compacts.
+func copyBlocks(ctx context.Context, src storage.Queryable, mint, maxt int64, dir string, progress func(done, total int)) error {
+	first, last := alignDown(mint, importWidth), alignDown(maxt, importWidth)
+	unit := importWidth.Milliseconds()
+	total := int((last-first)/unit) + 1
+	width := importWidth
+	for from := first; from <= last; {
+		samples, err := copyBlock(ctx, src, max(mint, from), min(maxt, from+width.Milliseconds()-1), width, dir)
+		if err != nil {
+			return err
+		}
+		from += width.Milliseconds()
+		if progress != nil {
+			progress(min(total, int((from-first)/unit)), total)
+		}
+		for width > importWidth && (samples > fewSamples || alignDown(from, width) != from) {
+			width /= 3
+			samples /= 3
+		}
+		if wider := 3 * width; wider <= importWidest && 3*samples <= fewSamples && alignDown(from, wider) == from {
+			width = wider
+		}
+	}
+	return nil
 }
 
 // finishImports removes an import that was not ready, and moves in the blocks of one that was. It is called with the
@@ -103,41 +123,44 @@ func allSeries() []*labels.Matcher {
 }
 
 // copyBlock writes one block of src's samples between mint and maxt into dir, or none where there are no samples.
-func copyBlock(ctx context.Context, src storage.Queryable, mint, maxt int64, dir string) (err error) {
+func copyBlock(ctx context.Context, src storage.Queryable, mint, maxt int64, width time.Duration, dir string) (samples int, err error) {
 	q, err := src.Querier(mint, maxt)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
-	return writeBlock(ctx, dir, importWidth, func(add adder) error {
+	err = writeBlock(ctx, dir, width, func(add adder) error {
 		set := selectAll(ctx, q, &storage.SelectHints{Start: mint, End: maxt})
 		var it chunkenc.Iterator
 		for set.Next() {
 			it = set.At().Iterator(it)
-			if err := copySeries(ctx, set.At().Labels(), it, mint, maxt, add); err != nil {
+			n, err := copySeries(ctx, set.At().Labels(), it, mint, maxt, add)
+			if err != nil {
 				return err
 			}
+			samples += n
 		}
 		return set.Err()
 	})
+	return samples, err
 }
 
-func copySeries(ctx context.Context, ls labels.Labels, it chunkenc.Iterator, mint, maxt int64, add adder) error {
+func copySeries(ctx context.Context, ls labels.Labels, it chunkenc.Iterator, mint, maxt int64, add adder) (n int, err error) {
 	ref := storage.SeriesRef(0)
 	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
 		if err := ctx.Err(); err != nil {
-			return err
+			return n, err
 		}
 		t := it.AtT()
 		if t < mint || t > maxt {
 			continue
 		}
-		var err error
 		if ref, err = add(ref, ls, sampleAt(it, kind)); err != nil {
-			return fmt.Errorf("series %s at %s: %w", ls, time.UnixMilli(t).UTC().Format(time.RFC3339), err)
+			return n, fmt.Errorf("series %s at %s: %w", ls, time.UnixMilli(t).UTC().Format(time.RFC3339), err)
 		}
+		n++
 	}
-	return it.Err()
+	return n, it.Err()
 }
 
 // sample is a float, or one of the two kinds of histogram.

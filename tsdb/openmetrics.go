@@ -18,17 +18,18 @@ import (
 )
 
 const (
-	textWidth = 6 * time.Hour // of a block made of text
-	textPiece = 1 << 20       // bytes parsed at a time
-	maxLine   = 1 << 20
-	maxBlocks = 10_000
-	eofLine   = "# EOF"
+	textWidth    = 6 * time.Hour // of a spool, and of a block where there is much
+	textTogether = 40            // widths, ten days, share a block where there is little
+	textPiece    = 1 << 20       // bytes parsed at a time
+	maxLine      = 1 << 20
+	maxBlocks    = 10_000
+	eofLine      = "# EOF"
 )
 
 // ReadOpenMetrics makes a History of a file in OpenMetrics text, compressed by gzip if its name ends in .gz.
 // Every sample needs a timestamp, and the file its final # EOF. Samples may come in any order; of two at the same time
 // the first counts, and Notes says how many were left out. Errors stand at file:line. Memory is bounded by six hours'
-// samples and the labels of all series; what is read is kept in HistoryOptions.TempDir until Close.
+// samples, or four million, and the labels of all series; what is read is kept in HistoryOptions.TempDir until Close.
 func ReadOpenMetrics(ctx context.Context, path string, o HistoryOptions) (*History, error) {
 	temp, err := os.MkdirTemp(o.withDefaults().TempDir, "slowburn-openmetrics-")
 	if err != nil {
@@ -45,7 +46,7 @@ func ReadOpenMetrics(ctx context.Context, path string, o HistoryOptions) (*Histo
 
 // readText makes blocks of a text in h's own directory, and opens them.
 func (h *History) readText(ctx context.Context, path string) error {
-	r := &reader{sorter: newSorter(h.temp, textWidth), name: path, table: labels.NewSymbolTable(), written: map[string]uint32{}}
+	r := &reader{sorter: newSorter(h.temp, textWidth, textTogether), name: path, table: labels.NewSymbolTable(), written: map[string]uint32{}}
 	if err := r.readFile(ctx, path); err != nil {
 		return errors.Join(err, r.rest())
 	}

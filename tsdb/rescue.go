@@ -78,7 +78,7 @@ type salvage struct {
 
 func newSalvage(dir string) *salvage {
 	return &salvage{
-		sorter: newSorter(dir, rescueWidth), refs: map[chunks.HeadSeriesRef]uint32{},
+		sorter: newSorter(dir, rescueWidth, 1), refs: map[chunks.HeadSeriesRef]uint32{},
 		decoder: record.NewDecoder(nil, slog.New(slog.DiscardHandler)),
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -21,20 +22,22 @@ import (
 const (
 	maxSpools   = 256 // files open at a time
 	sampleBytes = 4 + 8 + 8
+	fewSamples  = 4_000_000 // of a block, about 100 MiB while it is being written
 )
 
 // sorter takes samples in any order and writes them as blocks. Floats wait on disk, histograms in memory.
 type sorter struct {
-	dir     string // for both
-	width   time.Duration
-	ids     map[string]uint32 // of series, by labels
-	series  []labels.Labels
-	spools  map[int64]*spool // by the start of their time
-	doubles int              // samples left out, because another stands at their time
+	dir      string // for both
+	width    time.Duration
+	together int               // how many widths may go into one block
+	ids      map[string]uint32 // of series, by labels
+	series   []labels.Labels
+	spools   map[int64]*spool // by the start of their time
+	doubles  int              // samples left out, because another stands at their time
 }
 
-func newSorter(dir string, width time.Duration) *sorter {
-	return &sorter{dir: dir, width: width, ids: map[string]uint32{}, spools: map[int64]*spool{}}
+func newSorter(dir string, width time.Duration, together int) *sorter {
+	return &sorter{dir: dir, width: width, together: together, ids: map[string]uint32{}, spools: map[int64]*spool{}}
 }
 
 // intern numbers a series; it keeps a copy of the labels.
@@ -77,6 +80,7 @@ func (s *sorter) addHistogram(id uint32, t int64, h *histogram.Histogram, fh *hi
 	if err != nil {
 		return err
 	}
+	p.samples++
 	p.histograms = append(p.histograms, spooled{id: id, sample: sample{t: t, h: h, fh: fh}})
 	return nil
 }
@@ -90,26 +94,47 @@ func (s *sorter) rest() error {
 	return errors.Join(errs...)
 }
 
-// writeBlocks makes blocks of all samples.
+// writeBlocks makes blocks of all samples. A block costs upstream some 60 ms however little it holds; so periods that
+// follow each other share one, while they are few and hold little.
 func (s *sorter) writeBlocks(ctx context.Context) error {
-	for _, p := range s.spools {
-		floats, err := p.load()
+	starts := slices.Sorted(maps.Keys(s.spools))
+	for len(starts) > 0 {
+		n, samples := 1, s.spools[starts[0]].samples
+		for n < len(starts) && n < s.together {
+			if samples += s.spools[starts[n]].samples; samples > fewSamples {
+				break
+			}
+			n++
+		}
+		if err := s.writeOne(ctx, starts[:n]); err != nil {
+			return err
+		}
+		starts = starts[n:]
+	}
+	return nil
+}
+
+// writeOne makes one block of the periods that begin at starts.
+func (s *sorter) writeOne(ctx context.Context, starts []int64) error {
+	var floats []spooledFloat
+	var histograms []spooled
+	for _, start := range starts {
+		p := s.spools[start]
+		more, err := p.load()
 		if err != nil {
 			return err
 		}
-		err = writeBlock(ctx, s.dir, s.width, func(add adder) error {
-			refs := map[uint32]storage.SeriesRef{}
-			return errors.Join(appendAll(ctx, s, floats, refs, add), appendAll(ctx, s, p.histograms, refs, add))
-		})
-		if err != nil {
-			return err
-		}
-		p.histograms = nil
+		floats, histograms = append(floats, more...), append(histograms, p.histograms...)
 		if err := os.RemoveAll(p.path); err != nil {
 			return err
 		}
+		delete(s.spools, start)
 	}
-	return nil
+	width := time.Duration(starts[len(starts)-1]-starts[0])*time.Millisecond + s.width
+	return writeBlock(ctx, s.dir, width, func(add adder) error {
+		refs := map[uint32]storage.SeriesRef{}
+		return errors.Join(appendAll(ctx, s, floats, refs, add), appendAll(ctx, s, histograms, refs, add))
+	})
 }
 
 // pending is a sample that waits, in one of two sizes.
@@ -166,12 +191,14 @@ func (p spooled) whole() sample  { return p.sample }
 // spool is a file of floats, and a list of histograms. It opens itself as needed.
 type spool struct {
 	path       string
+	samples    int
 	file       *os.File
 	buffer     *bufio.Writer
 	histograms []spooled
 }
 
 func (s *spool) add(id uint32, t int64, v float64) error {
+	s.samples++
 	if s.file == nil {
 		f, err := os.OpenFile(s.path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o666)
 		if err != nil {
