@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -102,4 +103,31 @@ func mustString(cmd *cobra.Command, name string) string {
 		panic(err) // the flag is not there: a fault of the caller
 	}
 	return s
+}
+
+// demoted makes what upstream's engines call info our debug: how a log is replayed is no news to a person.
+func demoted(l *slog.Logger) *slog.Logger { return slog.New(demoting{l.Handler()}) }
+
+type demoting struct{ slog.Handler }
+
+func (d demoting) Enabled(ctx context.Context, level slog.Level) bool {
+	return d.Handler.Enabled(ctx, demote(level))
+}
+
+func (d demoting) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = demote(r.Level)
+	return d.Handler.Handle(ctx, r)
+}
+
+func (d demoting) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return demoting{d.Handler.WithAttrs(attrs)}
+}
+
+func (d demoting) WithGroup(name string) slog.Handler { return demoting{d.Handler.WithGroup(name)} }
+
+func demote(level slog.Level) slog.Level {
+	if level == slog.LevelInfo {
+		return slog.LevelDebug
+	}
+	return level
 }

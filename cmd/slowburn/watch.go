@@ -84,7 +84,7 @@ func newWatch(o watchOptions, p *plan) (_ *watch, err error) {
 	}
 	w := &watch{o: o, registry: prometheus.NewRegistry(), started: time.Now()}
 	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	w.db, err = tsdb.Open(o.dataDir, tsdb.Options{Logger: o.logger.With("component", "tsdb"), Registerer: w.registry, Retention: o.retention})
+	w.db, err = tsdb.Open(o.dataDir, tsdb.Options{Logger: demoted(o.logger).With("component", "tsdb"), Registerer: w.registry, Retention: o.retention})
 	if err != nil {
 		return nil, err
 	}
@@ -104,12 +104,12 @@ func (w *watch) build(ln net.Listener, external *url.URL, p *plan) (err error) {
 	}); err != nil {
 		return err
 	}
-	if w.scraper, err = scrape.New(w.db, scrape.Options{Logger: o.logger.With("component", "scrape"), Registerer: w.registry}); err != nil {
+	if w.scraper, err = scrape.New(w.db, scrape.Options{Logger: demoted(o.logger).With("component", "scrape"), Registerer: w.registry}); err != nil {
 		return err
 	}
 	w.eval = evaluator.New(w.db, evaluator.Options{
 		Interval: o.interval, ResendDelay: o.resend, ExternalURL: external, Notify: w.sender.Notify,
-		Logger: o.logger.With("component", "evaluator"), Registerer: w.registry,
+		Logger: demoted(o.logger).With("component", "evaluator"), Registerer: w.registry,
 	})
 	w.exporter = web.NewExporter(w.db, w.eval, time.Now, o.logger.With("component", "exporter"))
 	w.registry.MustRegister(w.exporter)
@@ -120,7 +120,7 @@ func (w *watch) build(ln net.Listener, external *url.URL, p *plan) (err error) {
 	options := web.Options{
 		DB: w.db, Engine: engine, Parser: evaluator.NewParser(), Targets: w.scraper, Rules: w.eval, Alertmanagers: w.sender,
 		Config: w.upstream, Flags: o.flags, Version: version, Retention: o.retention, Started: w.started,
-		Registry: w.registry, ConfigFile: o.webConfig, Logger: o.logger.With("component", "web"),
+		Registry: w.registry, ConfigFile: o.webConfig, Logger: demoted(o.logger).With("component", "web"),
 	}
 	if o.reload != nil {
 		options.Reload = w.reload
