@@ -3,6 +3,7 @@ package evaluator
 import (
 	"context"
 	"math"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/timestamp"
@@ -124,7 +125,7 @@ func (j *job) read(ctx context.Context, s *scan) error {
 	mint, maxt := s.bounds(j.clock.at(0), j.clock.at(ticks-1), j.options.Lookback.Milliseconds())
 	r := &reader{mint: mint, maxt: maxt, warnings: j.warn}
 	matches := make([]bool, len(s.filters))
-	err := r.each(ctx, j.view.history.history, append(s.matchers[:len(s.matchers):len(s.matchers)], j.view.part...), func(l labels.Labels) error {
+	err := r.each(ctx, j.view.history.history, append(slices.Clip(s.matchers), j.view.part...), func(l labels.Labels) error {
 		for i, f := range s.filters {
 			matches[i] = i == 0 || matchesAll(l, f)
 		}

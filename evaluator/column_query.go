@@ -2,7 +2,7 @@ package evaluator
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"slices"
 	"strconv"
 
@@ -92,7 +92,7 @@ func rangeOrder(expr parser.Expr) (unordered, ok bool) {
 			_, param := rangeOrder(e.Param)
 			ok = ok && param
 		}
-		return true, ok && !(unordered && sensitive(e.Op))
+		return true, ok && (!unordered || !sensitive(e.Op))
 	case *parser.Call:
 		return callOrder(e)
 	case *parser.SubqueryExpr:
@@ -150,7 +150,7 @@ func (j *job) rewritten(ctx context.Context, c *compiled) (query string, ranged 
 	names := map[string]string{}
 	for _, part := range c.parts {
 		v, err := j.vector(ctx, part.node)
-		if _, ok := err.(unsupported); ok {
+		if _, ok := errors.AsType[unsupported](err); ok {
 			ranged = ranged && err.Error() != whyHistograms
 			continue
 		}
@@ -245,7 +245,7 @@ func (q *querying) chunk(ctx context.Context, lo, hi int) error {
 	return nil
 }
 
-var errTwice = fmt.Errorf("vector contains metrics with the same labelset")
+var errTwice = errors.New("vector contains metrics with the same labelset")
 
 // vector takes in what a tick yields.
 func (q *querying) vector(tick int, v promql.Vector) error {
@@ -288,6 +288,6 @@ func (q *querying) result(why string) *result {
 		names, cols, hists = append(names, col.Labels), append(cols, col.Values), append(hists, col.Histograms)
 	}
 	res.vector = newVector(names, false)
-	res.vector.cols, res.histograms = cols, hists
+	res.cols, res.histograms = cols, hists
 	return res
 }

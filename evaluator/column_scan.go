@@ -77,10 +77,8 @@ func readsOther(l *leaf, own *group, all []*group) bool {
 		if g == own {
 			continue
 		}
-		for _, r := range g.rules {
-			if (selector{matchers: l.matchers}).reads(r) {
-				return true
-			}
+		if slices.ContainsFunc(g.rules, selector{matchers: l.matchers}.reads) {
+			return true
 		}
 	}
 	return false

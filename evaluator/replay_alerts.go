@@ -145,7 +145,7 @@ func (a *alerting) fail(tick int, err error) {
 func (a *alerting) tick(tick int, blocks [][]float64, at int) {
 	born := len(a.active)
 	for i, b := range blocks {
-		if b == nil || math.Float64bits(b[at]) == absentBits {
+		if len(b) == 0 || math.Float64bits(b[at]) == absentBits {
 			continue
 		}
 		if !a.see(i, tick, b[at]) {

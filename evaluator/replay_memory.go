@@ -262,7 +262,7 @@ func (it *samplesIterator[T]) valueType() chunkenc.ValueType {
 	switch {
 	case it.at >= len(it.ts):
 		return chunkenc.ValNone
-	case it.hs != nil && it.hs[it.at] != nil:
+	case len(it.hs) > 0 && it.hs[it.at] != nil:
 		return chunkenc.ValFloatHistogram
 	}
 	return chunkenc.ValFloat

@@ -141,7 +141,7 @@ func (r *replay) values(ctx context.Context, c *component, label string) (values
 		if seen[""] {
 			continue
 		}
-		set := q.Select(ctx, false, &storage.SelectHints{Start: math.MinInt64, End: math.MaxInt64, Func: "series"}, append(matchers[:len(matchers):len(matchers)], without)...)
+		set := q.Select(ctx, false, &storage.SelectHints{Start: math.MinInt64, End: math.MaxInt64, Func: "series"}, append(slices.Clip(matchers), without)...)
 		seen[""] = set.Next()
 		if set.Err() != nil {
 			return nil, fmt.Errorf("series without label %q: %w", label, set.Err())

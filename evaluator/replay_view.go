@@ -2,6 +2,7 @@ package evaluator
 
 import (
 	"context"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -124,7 +125,7 @@ type partQuerier struct {
 }
 
 func (q *partQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	return q.Querier.Select(ctx, sorted, hints, append(matchers[:len(matchers):len(matchers)], q.part...)...)
+	return q.Querier.Select(ctx, sorted, hints, append(slices.Clip(matchers), q.part...)...)
 }
 
 type standInQuerier struct {

@@ -130,7 +130,7 @@ func (w *world) series(l labels.Labels, gauge bool) {
 		case trouble && w.rand.IntN(40) == 0:
 			t += step * int64(w.rand.IntN(30)) // a gap
 			continue
-		case trouble && w.rand.IntN(40) == 0:
+		case trouble && w.rand.IntN(35) == 0:
 			s.append(at, math.Float64frombits(absentBits), nil)
 			continue
 		case trouble && w.rand.IntN(60) == 0:

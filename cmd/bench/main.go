@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -35,6 +37,13 @@ type settings struct {
 }
 
 func main() {
+	if err := start(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func start() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	var s settings
@@ -44,14 +53,11 @@ func main() {
 	flag.StringVar(&s.dir, "dir", "", "where the history is kept for later runs; by default it is removed")
 	flag.StringVar(&s.step, "step", "", "generate or measure: what a process of its own does")
 	flag.Parse()
-	if err := run(ctx, s, os.Stdout, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	return run(ctx, s, os.Stdout, os.Stderr)
 }
 
 // run generates the history and measures in processes of their own, so that the peak of memory is the replay's.
-func run(ctx context.Context, s settings, out, log io.Writer) error {
+func run(ctx context.Context, s settings, out, log io.Writer) (err error) {
 	switch s.step {
 	case "generate":
 		h := standard.New(s.tenants, s.days)
@@ -64,7 +70,7 @@ func run(ctx context.Context, s settings, out, log io.Writer) error {
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 		s.dir = dir
 	}
 	s.dir = filepath.Join(s.dir, fmt.Sprintf("t%d-d%d", s.tenants, s.days))
@@ -83,8 +89,8 @@ func (s settings) child(ctx context.Context, step string, out, log io.Writer) er
 	if err != nil {
 		return err
 	}
-	c := exec.CommandContext(ctx, self, "-step", step, "-dir", s.dir,
-		"-tenants", fmt.Sprint(s.tenants), "-days", fmt.Sprint(s.days), "-runs", fmt.Sprint(s.runs))
+	args := []string{"-step", step, "-dir", s.dir, "-tenants", strconv.Itoa(s.tenants), "-days", strconv.Itoa(s.days), "-runs", strconv.Itoa(s.runs)}
+	c := exec.CommandContext(ctx, self, args...) //nolint:gosec // the program itself, with what it was given
 	c.Stdout, c.Stderr = out, log
 	return c.Run()
 }
@@ -98,6 +104,7 @@ type figures struct {
 	RatioToFloor float64 `json:"ratio_to_floor"`
 	SweepExtra   float64 `json:"sweep_extra"` // share of replay_s that the sweep adds
 	PeakRSSMB    float64 `json:"peak_rss_mb"`
+	FloorCPUS    float64 `json:"floor_cpu_s"`
 	ReplayCPUS   float64 `json:"replay_cpu_s"`
 	Cores        int     `json:"cores"`
 	Runs         int     `json:"runs"`
@@ -111,14 +118,16 @@ func measure(ctx context.Context, s settings, out, log io.Writer) error {
 	defer history.Close()
 	made := standard.New(s.tenants, s.days)
 	f := figures{Workload: fmt.Sprintf("standard-t%d-d%d", s.tenants, s.days), Cores: runtime.GOMAXPROCS(0), Runs: s.runs}
-	var floors, replays, sweeps, cpus, ratios, extras []float64
+	var floors, floorCPUs, replays, cpus, ratios, extras []float64
 	for i := range s.runs {
+		before := cpuTime()
 		samples, floor, err := decodeAll(ctx, history, made.End())
 		if err != nil {
 			return err
 		}
 		f.Samples = samples
-		before := cpuTime()
+		floorCPUs = append(floorCPUs, (cpuTime() - before).Seconds())
+		before = cpuTime()
 		plain, err := replay(ctx, history, made.End(), false)
 		if err != nil {
 			return err
@@ -130,11 +139,11 @@ func measure(ctx context.Context, s settings, out, log io.Writer) error {
 		}
 		fmt.Fprintf(log, "run %d: floor %.3fs, replay %.3fs, with sweep %.3fs, %d firings, %d swept runs\n",
 			i+1, floor.Seconds(), plain.took.Seconds(), swept.took.Seconds(), plain.firings, swept.runs)
-		floors, replays, sweeps = append(floors, floor.Seconds()), append(replays, plain.took.Seconds()), append(sweeps, swept.took.Seconds())
+		floors, replays = append(floors, floor.Seconds()), append(replays, plain.took.Seconds())
 		ratios = append(ratios, plain.took.Seconds()/floor.Seconds())
 		extras = append(extras, swept.took.Seconds()/plain.took.Seconds()-1)
 	}
-	f.FloorS, f.ReplayS, f.ReplayCPUS = median(floors), median(replays), median(cpus)
+	f.FloorS, f.ReplayS, f.FloorCPUS, f.ReplayCPUS = median(floors), median(replays), median(floorCPUs), median(cpus)
 	f.RatioToFloor, f.SweepExtra, f.PeakRSSMB = median(ratios), median(extras), peakRSS()
 	return json.NewEncoder(out).Encode(f)
 }
