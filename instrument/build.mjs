@@ -10,7 +10,7 @@ const typescript = path.dirname(createRequire(import.meta.url).resolve('typescri
 
 rmSync(path.join(root, 'dist'), { recursive: true, force: true });
 for (const project of ['tsconfig.build.json', 'tsconfig.cjs.json']) {
-  execFileSync(process.execPath, [path.join(typescript, 'bin/tsc'), '-p', project], { cwd: root, stdio: 'inherit' });
+  execFileSync(process.execPath, [path.join(typescript, 'lib/tsc.js'), '-p', project], { cwd: root, stdio: 'inherit' });
 }
 // Without it Node would take dist/cjs for ES modules, as the package's own package.json says.
 writeFileSync(path.join(root, 'dist/cjs/package.json'), '{"type": "commonjs"}\n');
