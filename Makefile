@@ -19,7 +19,7 @@ STATIC := CGO_ENABLED=0
 RACE := GOFLAGS="$(filter-out -trimpath,$(GOFLAGS))" CGO_ENABLED=1
 TEST := $(RACE) PATH="$(BIN):$$PATH" go test -race -vet=off -shuffle=on -timeout=20m
 
-.PHONY: help build demo test test-go test-npm check lint vet fuzz bench tools vuln image clean
+.PHONY: help build demo test test-go test-npm check lint fix vet fuzz bench tools vuln image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ check: lint test ## what a commit has to pass
 lint: $(BIN)/golangci-lint ## golangci-lint, with the import arrows, and the rules that it has no words for
 	$(STATIC) $(BIN)/golangci-lint run ./...
 	@.ci/tree
+
+fix: $(BIN)/golangci-lint ## let the linter mend what it can: imports, formatting, idioms
+	$(STATIC) $(BIN)/golangci-lint run --fix ./...
 
 vet:
 	$(STATIC) go vet ./...
