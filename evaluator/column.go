@@ -22,15 +22,17 @@ type vector struct {
 	ordered bool
 	// cols are the whole columns, where they are at hand. Else fill computes the ticks from lo to hi, into buf.
 	cols [][]float64
+	full []bool // which whole columns have a value at every tick; nil if it is not known
 	fill func(lo, hi int)
 	// buf holds one block for each series; nil where the series has no value in all of it.
 	buf   [][]float64
 	own   [][]float64 // memory for buf
+	dense []bool      // which blocks in buf are known to have a value at every tick
 	block int         // where the block in buf begins; -1 if there is none
 }
 
 func newVector(l []labels.Labels, ordered bool) *vector {
-	return &vector{labels: l, ordered: ordered, buf: make([][]float64, len(l)), own: make([][]float64, len(l)), block: -1}
+	return &vector{labels: l, ordered: ordered, buf: make([][]float64, len(l)), own: make([][]float64, len(l)), dense: make([]bool, len(l)), block: -1}
 }
 
 // at yields the ticks from lo to hi. What it returns is valid until it is called with another lo.
@@ -40,8 +42,12 @@ func (v *vector) at(lo, hi int) [][]float64 {
 	}
 	v.block = lo
 	if v.cols == nil {
+		clear(v.dense)
 		v.fill(lo, hi)
 		return v.buf
+	}
+	if v.full != nil {
+		copy(v.dense, v.full)
 	}
 	for i, col := range v.cols {
 		v.buf[i] = col[lo:hi]
@@ -114,89 +120,68 @@ func scaledVector(n *scaled, of *vector) (*vector, error) {
 	v.fill = func(lo, hi int) {
 		for i, in := range of.at(lo, hi) {
 			v.buf[i] = nil
-			if in == nil {
-				continue
-			}
-			if out := v.room(i, hi-lo); apply(out, in) {
-				v.buf[i] = out
+			if in != nil {
+				v.buf[i], v.dense[i] = apply(in, of.dense[i], func() []float64 { return v.room(i, hi-lo) })
 			}
 		}
 	}
 	return v, nil
 }
 
-// apply is the operation on a block. It reports whether any value is left.
-func (n *scaled) apply() func(out, in []float64) bool {
-	absent := math.Float64frombits(absentBits)
-	c := n.number
+// apply is the operation on a block, of which may be known that it is dense: its result is nil if nothing is left,
+// and the block itself if nothing changes.
+func (n *scaled) apply() func(in []float64, dense bool, room func() []float64) ([]float64, bool) {
+	c, absent := n.number, math.Float64frombits(absentBits)
 	switch {
-	case n.op == parser.MUL:
-		return func(out, in []float64) bool {
-			for i, x := range in {
-				if math.Float64bits(x) == absentBits {
-					out[i] = x
-					continue
-				}
-				out[i] = x * c
-			}
-			return true
-		}
 	case n.op == parser.DIV && !n.swap:
-		return func(out, in []float64) bool {
+		return func(in []float64, dense bool, room func() []float64) ([]float64, bool) {
+			out := room()
 			for i, x := range in {
-				if math.Float64bits(x) == absentBits {
-					out[i] = x
-					continue
+				if dense || math.Float64bits(x) != absentBits {
+					x /= c
 				}
-				out[i] = x / c
+				out[i] = x
 			}
-			return true
+			return out, dense
 		}
 	case n.op == parser.GTR && !n.swap && !n.isBool:
-		return func(out, in []float64) bool {
-			if !anyAbove(in, c) { // nearly always, for an alert
-				return false
+		return func(in []float64, _ bool, room func() []float64) ([]float64, bool) {
+			switch countAbove(in, c) {
+			case 0: // nearly always, for an alert
+				return nil, false
+			case len(in): // nearly always, for traffic
+				return in, true
 			}
+			out := room()
 			for i, x := range in {
 				if !(x > c) { // as no value isn't, being a NaN
 					x = absent
 				}
 				out[i] = x
 			}
-			return true
-		}
-	case n.op == parser.GTE && !n.swap && !n.isBool:
-		return func(out, in []float64) bool {
-			found := false
-			for i, x := range in {
-				if x >= c {
-					found = true
-				} else {
-					x = absent
-				}
-				out[i] = x
-			}
-			return found
+			return out, false
 		}
 	}
-	return func(out, in []float64) bool {
+	return func(in []float64, _ bool, room func() []float64) ([]float64, bool) {
+		out := room()
 		for i, x := range in {
 			out[i] = absent
 			if math.Float64bits(x) != absentBits {
 				out[i] = n.element(x)
 			}
 		}
-		return true
+		return out, false
 	}
 }
 
-func anyAbove(in []float64, c float64) bool {
+func countAbove(in []float64, c float64) int {
+	n := 0
 	for _, x := range in {
 		if x > c {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // element is the operation on one value.
@@ -314,7 +299,8 @@ func joined(n *paired, lhs, rhs *vector, l, r []string) (*vector, error) {
 			v.buf[i] = nil
 			if a[p[0]] != nil && b[p[1]] != nil {
 				out := v.room(i, hi-lo)
-				n.join(out, a[p[0]], b[p[1]])
+				v.dense[i] = lhs.dense[p[0]] && rhs.dense[p[1]] && !n.op.IsComparisonOperator()
+				n.join(out, a[p[0]], b[p[1]], v.dense[i])
 				v.buf[i] = out
 			}
 		}
@@ -336,8 +322,15 @@ func (n *paired) resultLabels(l labels.Labels) labels.Labels {
 	return b.Labels()
 }
 
-func (n *paired) join(out, a, b []float64) {
+func (n *paired) join(out, a, b []float64, dense bool) {
 	absent := math.Float64frombits(absentBits)
+	if n.op == parser.DIV && dense {
+		b = b[:len(a)]
+		for i, x := range a {
+			out[i] = x / b[i]
+		}
+		return
+	}
 	if n.op == parser.DIV {
 		for i, x := range a {
 			if y := b[i]; math.Float64bits(x) != absentBits && math.Float64bits(y) != absentBits {
@@ -436,7 +429,8 @@ func united(lhs, rhs *vector, l, r []string) *vector {
 		a := lhs.at(lo, hi)
 		clear(v.buf)
 		copy(v.buf, a)
-		if covered(r, blockers, a) {
+		copy(v.dense, lhs.dense)
+		if covered(r, blockers, lhs) {
 			return
 		}
 		for j, in := range rhs.at(lo, hi) {
@@ -450,18 +444,9 @@ func united(lhs, rhs *vector, l, r []string) *vector {
 
 // covered reports whether, for every signature of the right, a single series of the left is there at every tick: then
 // the right need not be known.
-func covered(right []string, blockers map[string][]int, a [][]float64) bool {
+func covered(right []string, blockers map[string][]int, lhs *vector) bool {
 	for _, key := range right {
-		if !slices.ContainsFunc(blockers[key], func(at int) bool { return a[at] != nil && allPresent(a[at]) }) {
-			return false
-		}
-	}
-	return true
-}
-
-func allPresent(block []float64) bool {
-	for _, v := range block {
-		if math.Float64bits(v) == absentBits {
+		if !slices.ContainsFunc(blockers[key], func(at int) bool { return lhs.dense[at] }) {
 			return false
 		}
 	}

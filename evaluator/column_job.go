@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
@@ -230,14 +231,12 @@ func (j *job) windows(all []*windowed, d *dense, l labels.Labels, matches []bool
 	for lo := 0; lo < ticks; lo += blockTicks {
 		hi := min(lo+blockTicks, ticks)
 		for _, p := range passes {
-			if !p.block(d, j.clock, grids, lo, hi, buf[:hi-lo]) {
-				continue
-			}
-			for _, t := range p.targets {
-				j.deliver(t, buf[:hi-lo], lo)
-			}
-			for _, t := range p.totals {
-				j.deliver(t, p.total[:hi-lo], lo)
+			out, zero, written := p.into(p.targets, buf[:hi-lo], lo)
+			total, totalZero, totalWritten := p.into(p.totals, p.total[:min(len(p.total), hi-lo)], lo)
+			p.signs(zero, totalZero)
+			if found, dense := p.block(d, j.clock, grids, lo, hi, out, total); found || written != nil || totalWritten != nil {
+				j.deliver(p.targets, written, out, lo, dense)
+				j.deliver(p.totals, totalWritten, total, lo, dense)
 			}
 		}
 	}
@@ -262,7 +261,6 @@ func (j *job) passes(all []*windowed, l labels.Labels, matches []bool) []*pass {
 		p.kernel = newKernel(w.function, w.span, w.offset, j.options.Lookback.Milliseconds())
 		if len(p.totals) > 0 {
 			p.total = make([]float64, blockTicks)
-			p.kernel.(*extrapolation).total = p.total
 		}
 		p.steps, _ = w.fits(j.clock.step)
 		passes = append(passes, p)
@@ -288,11 +286,55 @@ func (j *job) grids(passes []*pass, d *dense) map[int64]*grid {
 	return j.grid
 }
 
-func (p *pass) block(d *dense, c clock, grids map[int64]*grid, lo, hi int, out []float64) bool {
-	if p.steps > 0 {
-		return p.kernel.(*extrapolation).onGrid(d, grids[p.offset], p.steps, lo, hi, out)
+// block computes a block. It reports whether there is any value in it, and whether it is known that there is one at
+// every tick.
+func (p *pass) block(d *dense, c clock, grids map[int64]*grid, lo, hi int, out, total []float64) (found, dense bool) {
+	k, ok := p.kernel.(*extrapolation)
+	if ok {
+		k.total = nil
+		if len(total) > 0 {
+			k.total = total
+		}
 	}
-	return p.kernel.block(d, c, lo, hi, out)
+	if p.steps > 0 {
+		n := k.onGrid(d, grids[p.offset], p.steps, lo, hi, out)
+		return n > 0, n == hi-lo
+	}
+	return p.kernel.block(d, c, lo, hi, out), false
+}
+
+// into is where a block is to be written: into a sum itself, where all who want it add up and a sum has room, and
+// else into buf. Sums don't tell 0 from -0, which the kernel then needn't either.
+func (p *pass) into(targets []*target, buf []float64, lo int) (out []float64, zero float64, written *tally) {
+	exact := math.Copysign(0, -1)
+	if p.steps == 0 || len(buf) == 0 {
+		return buf, exact, nil
+	}
+	var room *tally
+	for _, t := range targets {
+		if !t.begun || t.col != nil {
+			return buf, exact, nil
+		}
+		for _, tally := range t.tallies {
+			if tally.op != parser.SUM {
+				return buf, exact, nil
+			}
+			if room == nil && (tally.series == 1 || tally.second != nil) {
+				room = tally
+			}
+		}
+	}
+	if room == nil {
+		return buf, exact, nil
+	}
+	return room.direct(lo, lo+len(buf)), 0, room
+}
+
+// signs tells the kernel what to add to its results.
+func (p *pass) signs(zero, totalZero float64) {
+	if k, ok := p.kernel.(*extrapolation); ok {
+		k.zero, k.totalZero = zero, totalZero
+	}
 }
 
 func (w *windowed) targets(l labels.Labels, matches []bool) []*target {
@@ -305,17 +347,23 @@ func (w *windowed) targets(l labels.Labels, matches []bool) []*target {
 	return all
 }
 
-// deliver passes a block on. A series begins to exist for a leaf with its first value.
-func (j *job) deliver(t *target, out []float64, lo int) {
-	if !t.begun {
-		t.begun = true
-		j.begin(t)
-	}
-	if t.col != nil {
-		copy(t.col[lo:], out)
-	}
-	for _, tally := range t.tallies {
-		tally.add(out, lo, j.arena.column)
+// deliver passes a block on to all but the one into which it was written, if there is one. A series begins to exist
+// for a leaf with its first value.
+func (j *job) deliver(targets []*target, written *tally, out []float64, lo int, dense bool) {
+	for _, t := range targets {
+		if !t.begun {
+			t.begun = true
+			j.begin(t)
+		}
+		if t.col != nil {
+			copy(t.col[lo:], out)
+		}
+		for _, tally := range t.tallies {
+			tally.passed(lo, lo+len(out), dense)
+			if tally != written {
+				tally.add(out, lo, j.arena.column)
+			}
+		}
 	}
 }
 
@@ -443,7 +491,7 @@ func (j *job) foldVector(ctx context.Context, f *fold) (*vector, error) {
 			return nil, unsupported(whyOverflow)
 		}
 		t.finish()
-		v.cols = append(v.cols, t.sum)
+		v.cols, v.full = append(v.cols, t.sum), append(v.full, t.full)
 	}
 	return v, nil
 }

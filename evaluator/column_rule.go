@@ -160,7 +160,7 @@ func (j *job) whole(v *vector, columns []Column) []bool {
 			switch {
 			case block == nil && there[i]:
 				fillAbsent(columns[i].Values[lo:hi])
-			case block == nil || !there[i] && !anyPresent(block):
+			case block == nil || !there[i] && !v.dense[i] && !anyPresent(block):
 			case !there[i]:
 				there[i] = true
 				columns[i].Values = j.arena.column()

@@ -51,14 +51,15 @@ func sized[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// onGrid computes the ticks from lo to hi of a window that is so many steps long, as block does.
-func (k *extrapolation) onGrid(s *dense, g *grid, steps, lo, hi int, out []float64) bool {
+// onGrid computes the ticks from lo to hi of a window that is so many steps long, as block does. It counts those that
+// have a value.
+func (k *extrapolation) onGrid(s *dense, g *grid, steps, lo, hi int, out []float64) (found int) {
 	n := hi - lo
 	from, to := lo+g.back-steps, lo+g.back
 	first, next := g.next[from:from+n], g.next[to:to+n]
 	heads, tails := g.head[from:from+n], g.tail[to:to+n]
 	starts, ends := g.right[from:from+n], g.left[to:to+n]
-	found, lie, absent := false, k.lie, math.Float64frombits(absentBits)
+	lie, zero, totalZero, absent := k.lie, k.zero, k.totalZero, math.Float64frombits(absentBits)
 	pending := k.pendingReset(s, int(first[0]))
 	for i := range out[:n] {
 		gaps := int(next[i]-first[i]) - 1
@@ -66,7 +67,7 @@ func (k *extrapolation) onGrid(s *dense, g *grid, steps, lo, hi int, out []float
 			k.put(out, i, absent, absent)
 			continue
 		}
-		found = true
+		found++
 		if starts[i] != lie.toStart || ends[i] != lie.toEnd || gaps != lie.gaps {
 			lie = k.lay(starts[i], ends[i], gaps)
 		}
@@ -82,11 +83,11 @@ func (k *extrapolation) onGrid(s *dense, g *grid, steps, lo, hi int, out []float
 		}
 		switch {
 		case !k.perSecond:
-			out[i] = change * factor
+			out[i] = change*factor + zero
 		case k.total == nil:
-			out[i] = change * perSecond
+			out[i] = change*perSecond + zero
 		default:
-			out[i], k.total[i] = change*perSecond, change*factor
+			out[i], k.total[i] = change*perSecond+zero, change*factor+totalZero
 		}
 	}
 	k.lie = lie

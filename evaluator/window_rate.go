@@ -15,6 +15,8 @@ type extrapolation struct {
 	counter      bool
 	perSecond    bool
 	total        []float64 // where the increase goes beside the rate, if it is wanted too
+	// What is added to the values of windows on a grid, and to their totals: 0 makes 0 of -0, -0 leaves it.
+	zero, totalZero float64
 
 	first, next, reset int
 	lie                layout
