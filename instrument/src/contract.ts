@@ -1,8 +1,8 @@
 import type { OpenMetricsContentType, PrometheusContentType, Registry } from 'prom-client';
 import { defaults } from './signals.js';
 import { readTarget } from './target.js';
-import { burnRateOf, checkThreshold, readThreshold, type BurnRateThreshold } from './threshold.js';
-import { parseWindow } from './window.js';
+import { burnRateOf, checkThreshold, readThreshold, type BurnRateThreshold, type Threshold } from './threshold.js';
+import { parseDuration, parseWindow } from './window.js';
 
 /** A registry of prom-client, of either exposition format. */
 export type AnyRegistry = Registry<PrometheusContentType> | Registry<OpenMetricsContentType>;
@@ -30,6 +30,8 @@ export interface ContractOptions {
   readonly threshold?: string | undefined;
   /** The tenant of every event, or a function that tells it from the arguments of a wrapped or decorated call. */
   readonly tenantId?: string | TenantOf | undefined;
+  /** The same as tenantId. */
+  readonly tenant?: string | TenantOf | undefined;
   /** The tenant label of the metrics named by errors, total and metric. Our own metrics always say tenant. */
   readonly tenantLabel?: string | undefined;
   /** When to alert. A number from 1 up is a burn rate, in (0, 1) a share of failed events. */
@@ -42,6 +44,8 @@ export interface ContractOptions {
   readonly policy?: 'default' | 'sre' | undefined;
   /** Where a person who is paged reads on. */
   readonly runbook?: string | undefined;
+  /** The same as runbook. */
+  readonly runbookUrl?: string | undefined;
   readonly description?: string | undefined;
   /** Where the metrics go. Default: prom-client's own registry. */
   readonly registry?: AnyRegistry | undefined;
@@ -58,7 +62,7 @@ export type SLOOptions = ContractOptions &
 
 /**
  * A contract that holds: every value read and checked. Times are in milliseconds. What differs from one instrument
- * of an SLO to the next, tenantId and registry, is no part of it.
+ * of an SLO to the next, tenant and registry, is no part of it.
  */
 export interface Contract {
   readonly name: string;
@@ -88,8 +92,8 @@ type Key = Exclude<keyof ContractOptions | 'target' | 'sloTarget', undefined>;
 /** Every known key. TypeScript holds the table to the types above. */
 const keys: Record<Key, true> = {
   target: true, sloTarget: true, name: true, slo: true, service: true, window: true, errors: true, total: true,
-  metric: true, threshold: true, tenantId: true, tenantLabel: true, burnRateThreshold: true, recordingRules: true,
-  minFailures: true, policy: true, runbook: true, description: true, registry: true, maxTenants: true,
+  metric: true, threshold: true, tenantId: true, tenant: true, tenantLabel: true, burnRateThreshold: true, recordingRules: true,
+  minFailures: true, policy: true, runbook: true, runbookUrl: true, description: true, registry: true, maxTenants: true,
 };
 
 const defaultWindow = parseWindow('30d');
@@ -112,15 +116,15 @@ export function readContract(options: SLOOptions): Contract {
   if (former !== undefined && isSame(values, former.values)) return former.contract;
   const contract = new Reader(values).contract();
   if (known.size >= mostKnown) known.clear();
-  known.set(name, { values: structuredClone({ ...values, tenantId: undefined, registry: undefined }), contract });
+  known.set(name, { values: structuredClone({ ...values, tenantId: undefined, tenant: undefined, registry: undefined }), contract });
   return contract;
 }
 
-/** Whether two declarations state the same, but for tenantId and registry. */
+/** Whether two declarations state the same, but for tenant and registry. */
 function isSame(values: Values, former: Values): boolean {
-  if (!isTenantId(values.tenantId)) return false;
+  if (!isTenant(values.tenantId) || !isTenant(values.tenant)) return false;
   for (const key in values) {
-    if (key !== 'tenantId' && key !== 'registry' && !isEqual(values[key as Key], former[key as Key])) return false;
+    if (key !== 'tenantId' && key !== 'tenant' && key !== 'registry' && !isEqual(values[key as Key], former[key as Key])) return false;
   }
   for (const key in former) {
     if (former[key as Key] !== undefined && values[key as Key] === undefined) return false;
@@ -136,7 +140,7 @@ function isEqual(a: unknown, b: unknown): boolean {
   return keysOfA.length === keysOfB.length && keysOfA.every((key) => (a as Record<string, unknown>)[key] === (b as Record<string, unknown>)[key]);
 }
 
-function isTenantId(value: unknown): value is string | TenantOf | undefined {
+function isTenant(value: unknown): value is string | TenantOf | undefined {
   return value === undefined || typeof value === 'string' || typeof value === 'function';
 }
 
@@ -152,13 +156,15 @@ class Reader {
     const target = this.either('target', 'sloTarget', readTarget);
     if (target === undefined && this.faults.length === 0) this.faults.push('target is missing: write target: 0.995');
     const window = this.read('window', (value) => parseWindow(text('window', value)));
-    const threshold = this.read('threshold', (value) => parseWindow(text('threshold', value)));
+    const threshold = this.read('threshold', (value) => parseDuration(text('threshold', value)));
     this.readAlerting(target, window ?? defaultWindow);
     this.readTexts();
     const maxTenants = this.read('maxTenants', (value) => whole('maxTenants', value, 1));
     const name = this.either('name', 'slo', nonEmpty) ?? (threshold === undefined ? defaults.availability : defaults.latency);
-    const { tenantId } = this.options;
-    if (!isTenantId(tenantId)) this.faults.push(`tenantId is ${typeof tenantId}, want a string or a function`);
+    for (const key of ['tenantId', 'tenant'] as const) {
+      const value = this.options[key];
+      if (!isTenant(value)) this.faults.push(`${key} is ${typeof value}, want a string or a function`);
+    }
     if (target === undefined || this.faults.length > 0) throw new ContractError(name, this.faults);
     return { name, target, threshold, maxTenants, stated: this.stated };
   }
@@ -174,7 +180,7 @@ class Reader {
       const value = this.options.burnRateThreshold;
       if (value === undefined) return undefined;
       const read = readThreshold(value);
-      if (target !== undefined) checkThreshold(read, target, window);
+      if (target !== undefined && !isLow(read, target, window)) checkThreshold(read, target, window);
       return read;
     });
     if (threshold !== undefined && target !== undefined) {
@@ -185,13 +191,16 @@ class Reader {
       if (policies.includes(value as string)) return value as string;
       throw new RangeError(`policy ${JSON.stringify(value)} is unknown: write one of [${policies.join(' ')}]`);
     });
-    this.read('recordingRules', recordingRules);
+    this.attempt(() => { checkRecordingRules(this.options.recordingRules); });
   }
 
   private readTexts(): void {
-    for (const key of ['service', 'errors', 'total', 'metric', 'tenantLabel', 'runbook', 'description'] as const) {
-      this.read(key, (value) => nonEmpty(value, key));
-    }
+    for (const key of ['service', 'errors', 'total', 'metric'] as const) this.read(key, (value) => nonEmpty(value, key));
+    this.read('tenantLabel', labelName);
+    this.either('runbook', 'runbookUrl', nonEmpty);
+    // Two declarations may each describe the SLO in their own words.
+    const { description } = this.options;
+    if (description !== undefined) this.attempt(() => nonEmpty(description, 'description'));
   }
 
   /** Reads the value of a key that has two names; where both are there they must agree. */
@@ -228,8 +237,9 @@ function text(key: string, value: unknown): string {
 }
 
 function nonEmpty(value: unknown, key: string): string {
-  if (typeof value === 'string' && value !== '') return value;
-  throw new TypeError(`${key} is ${value === '' ? 'empty' : typeof value}, want a string`);
+  if (typeof value !== 'string') throw new TypeError(`${key} is ${typeof value}, want a string`);
+  if (value.trim() === '') throw new TypeError(`${key} is empty, want a string`);
+  return value.trim();
 }
 
 function whole(key: string, value: unknown, least: number): number {
@@ -237,14 +247,24 @@ function whole(key: string, value: unknown, least: number): number {
   throw new RangeError(`${key} ${String(value)} is not a whole number from ${least} up`);
 }
 
-/** A rule's name ends in the window it records. */
-function recordingRules(value: unknown): string {
-  if (!Array.isArray(value)) throw new TypeError(`recordingRules is ${typeof value}, want a list such as ['error_budget:burn_rate:5m']`);
+function labelName(value: unknown): string {
+  const label = nonEmpty(value, 'tenantLabel');
+  if (/^[a-zA-Z_][a-zA-Z0-9_]*$/.test(label)) return label;
+  throw new RangeError(`tenantLabel ${JSON.stringify(label)} is no label name: write letters, digits and underscores`);
+}
+
+function checkRecordingRules(value: unknown): void {
+  if (value === undefined) return;
+  const advice = "want a list such as ['error_budget:burn_rate:5m']";
+  if (!Array.isArray(value)) throw new TypeError(`recordingRules is ${typeof value}, ${advice}`);
   for (const rule of value as unknown[]) {
-    if (typeof rule !== 'string') throw new TypeError(`recordingRules holds a ${typeof rule}, want names such as 'error_budget:burn_rate:5m'`);
-    parseWindow(rule.slice(rule.lastIndexOf(':') + 1));
+    if (typeof rule !== 'string' || rule === '') throw new TypeError(`recordingRules holds ${JSON.stringify(rule)}, ${advice}`);
   }
-  return [...(value as string[])].sort().join(' ');
+}
+
+/** A threshold below the budget itself: slowburn remarks on it, and it is no reason not to start. */
+function isLow(threshold: Threshold, target: number, window: number): boolean {
+  return threshold.unit !== 'budget' && burnRateOf(threshold, target, window) < 1;
 }
 
 /** The known key that takes the fewest edits to reach. */

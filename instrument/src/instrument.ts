@@ -40,11 +40,11 @@ export class ErrorBudgetInstrument {
     const contract = readContract(options);
     this.name = contract.name;
     this.target = contract.target;
-    this.tenantId = options.tenantId;
+    this.tenantId = options.tenantId ?? options.tenant;
     this.accounts = ledgerOf(options.registry).budget(contract);
     if (typeof this.tenantId === 'string') this.accounts.open(this.tenantId);
     // In a request without a tenant, tenantId is there and undefined: that is no service without tenants.
-    else if (!('tenantId' in options)) this.accounts.open('');
+    else if (!('tenantId' in options || 'tenant' in options)) this.accounts.open('');
   }
 
   /** The share of events that may fail: 1 - target. */

@@ -83,6 +83,10 @@ function amount(key: string, value: unknown, sign: 'x' | '%'): number {
     number = parseNumber(bareText);
     if (number !== undefined && sign === '%' && text.endsWith(sign)) number = divide(number, 100);
   }
+  if (number !== undefined && sign === '%' && (number <= 0 || number > 1)) {
+    const unit = key === 'budget' ? 'budget' : 'error ratio';
+    throw new RangeError(`threshold ${unit} ${formatNumber(number)} is out of range: write a share in (0, 1] or a percentage such as '8%'`);
+  }
   if (number !== undefined && number > 0 && Number.isFinite(number)) return number;
   throw new RangeError(`threshold's ${key} ${JSON.stringify(value)} is not a positive number: ${advice}`);
 }

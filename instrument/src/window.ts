@@ -1,3 +1,5 @@
+import { multiply } from './decimal.js';
+
 const units = new Map([
   ['ms', 1],
   ['s', 1000],
@@ -27,6 +29,34 @@ export function parseWindow(text: string): number {
   if (total <= 0) throw malformed(text);
   return total;
 }
+
+const durationUnits = new Map([
+  ['ns', 0.000001],
+  ['us', 0.001],
+  ['µs', 0.001],
+  ['ms', 1],
+  ['s', 1000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+]);
+
+/** Reads a duration with its unit, such as 300ms, 0.3s or 1m30s; returns milliseconds or throws. */
+export function parseDuration(text: string): number {
+  if (text.length > 40) throw new RangeError(`threshold of ${text.length} letters is no duration: ${durationAdvice}`);
+  const part = /(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)/y;
+  const trimmed = text.trim();
+  let total = 0;
+  while (part.lastIndex < trimmed.length) {
+    const found = part.exec(trimmed);
+    if (found === null) throw new RangeError(`threshold ${JSON.stringify(text)} is no duration: ${durationAdvice}`);
+    const [, number = '', unit = ''] = found;
+    total += multiply(Number(number), durationUnits.get(unit) ?? 1);
+  }
+  if (total > 0) return total;
+  throw new RangeError(`threshold ${JSON.stringify(text)} is not above 0: ${durationAdvice}`);
+}
+
+const durationAdvice = "write a duration with its unit, such as '300ms' or '0.3s'";
 
 /** Prints a window as rules name it: in the largest unit that fits, never weeks. */
 export function formatWindow(milliseconds: number): string {

@@ -36,8 +36,14 @@ test.each<[unknown, string]>([
   [{ target: 0.99, name: '' }, 'name is empty, want a string'],
   [{ target: 0.99, runbook: 1 }, 'runbook is number, want a string'],
   [{ target: 0.99, recordingRules: '5m' }, "recordingRules is string, want a list such as ['error_budget:burn_rate:5m']"],
-  [{ target: 0.99, recordingRules: [5] }, "recordingRules holds a number, want names such as 'error_budget:burn_rate:5m'"],
-  [{ target: 0.99, recordingRules: ['error_budget:burn_rate'] }, 'window "burn_rate": write a whole number with s, m, h, d or w, such as 5m, 1h or 30d'],
+  [{ target: 0.99, recordingRules: [5] }, "recordingRules holds 5, want a list such as ['error_budget:burn_rate:5m']"],
+  [{ target: 0.99, tenantLabel: 'tenant-id' }, 'tenantLabel "tenant-id" is no label name: write letters, digits and underscores'],
+  [{ target: 0.99, tenant: 42 }, 'tenant is number, want a string or a function'],
+  [{ target: 0.99, description: ' ' }, 'description is empty, want a string'],
+  [{ target: 0.99, runbook: 'a', runbookUrl: 'b' }, 'runbook and runbookUrl are one, and differ: a and b'],
+  [{ target: 0.99, threshold: '300' }, 'threshold "300" is no duration: write a duration with its unit, such as \'300ms\' or \'0.3s\''],
+  [{ target: 0.99, threshold: '0s' }, 'threshold "0s" is not above 0: write a duration with its unit, such as \'300ms\' or \'0.3s\''],
+  [{ target: 0.99, threshold: '1'.repeat(41) }, 'threshold of 41 letters is no duration: write a duration with its unit, such as \'300ms\' or \'0.3s\''],
 ])('%j is refused', (options, fault) => {
   let thrown: unknown;
   try {
@@ -81,4 +87,13 @@ test('a list that is changed after it was read is read again', () => {
   const first = readContract({ name: 'mutable', target: 0.995, recordingRules });
   recordingRules[0] = 'a:1h';
   expect(readContract({ name: 'mutable', target: 0.995, recordingRules })).not.toBe(first);
+});
+
+test.each([['300ms', 300], ['0.3s', 300], ['1m30s', 90_000], ['.5s', 500], ['1.5h', 5_400_000], ['250us', 0.25], [' 2s ', 2000]])('threshold %s', (text, milliseconds) => {
+  expect(readContract({ target: 0.99, threshold: text }).threshold).toBe(milliseconds);
+});
+
+test('a threshold below the budget is no reason not to start, one that can never fire is', () => {
+  expect(() => readContract({ target: 0.995, burnRateThreshold: 0.004 })).not.toThrow();
+  expect(() => readContract({ target: 0.995, burnRateThreshold: 250 })).toThrow(/can never fire/);
 });

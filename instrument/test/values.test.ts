@@ -57,7 +57,9 @@ describe('explicit thresholds', () => {
 
   test.each([
     [{ burnRate: '16%' }, /burnRate "16%" is not a positive number/],
-    [{ errorRatio: -1 }, /errorRatio -1 is not a positive number/],
+    [{ errorRatio: -1 }, /threshold error ratio -1 is out of range: write a share in \(0, 1\]/],
+    [{ budget: 2, within: '1h' }, /threshold budget 2 is out of range/],
+    [{ burnRate: -1 }, /burnRate -1 is not a positive number/],
     [{ budget: '2%' }, /keys budget is unknown/],
     [{ burnRate: 16, errorRatio: 0.08 }, /keys burnRate errorRatio is unknown/],
     [{}, /keys none is unknown/],
