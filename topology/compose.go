@@ -70,6 +70,7 @@ func (s *scan) read(ctx context.Context, t *Topology, files, profiles []string) 
 	for _, d := range given {
 		s.follow(d, within{base: s.main, env: s.env})
 	}
+	s.foldRanges(given)
 	for _, d := range s.order {
 		t.Files = append(t.Files, d.file)
 	}
@@ -87,6 +88,11 @@ func (s *scan) read(ctx context.Context, t *Topology, files, profiles []string) 
 // project has compose-go read the given documents. Where it refuses, the faulty part is taken out and it is
 // asked again, so that every fault is reported and not the first.
 func (s *scan) project(ctx context.Context, given []*document, profiles []string) *types.Project {
+	for _, d := range given {
+		if !d.broken && len(d.trees) == 0 {
+			s.report(slo.Finding{Rule: ruleCompose, Severity: slo.Warning, Pos: slo.Position{File: d.file}, Message: "Compose file is empty", Remedy: "declare services in it"})
+		}
+	}
 	given = slices.DeleteFunc(given, func(d *document) bool { return d.broken || len(d.trees) == 0 })
 	if len(given) == 0 || slices.ContainsFunc(s.order, func(d *document) bool { return d.broken || d.mended && !slices.Contains(given, d) }) {
 		return nil
@@ -98,7 +104,9 @@ func (s *scan) project(ctx context.Context, given []*document, profiles []string
 		}
 	}
 	delete(blamed, "")
-	for range 50 {
+	cost := cost(given)
+	for s.spent == 0 || s.spent+cost < maxSpent {
+		s.spent += cost
 		project, err := s.load(ctx, given, profiles)
 		if err == nil {
 			return project
@@ -107,7 +115,23 @@ func (s *scan) project(ctx context.Context, given []*document, profiles []string
 			return nil
 		}
 	}
+	s.report(slo.Finding{Rule: ruleCompose, Pos: slo.Position{File: given[0].file}, Message: "Compose refuses more than is listed here", Remedy: "mend these first"})
 	return nil
+}
+
+// maxSpent bounds how much is read again in search of faults; it comes to less than a second.
+const maxSpent = 4_000
+
+// cost estimates what one load takes, in units of a quarter of a millisecond.
+func cost(given []*document) int {
+	units := 1
+	for _, d := range given {
+		units += len(d.text) >> 10
+		for _, tree := range d.trees {
+			units += len(pairs(find(tree, "services").value))
+		}
+	}
+	return units
 }
 
 // load is one run of compose-go over the documents. It does not resolve environments and label files, since
@@ -162,11 +186,12 @@ func (g guard) Dir(path string) string { return path }
 
 // services turns compose-go's project into ours.
 func (s *scan) services(t *Topology, p *types.Project) {
+	places := s.places()
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
-		t.Services = append(t.Services, s.service(p.Services[name], true))
+		t.Services = append(t.Services, s.service(p.Services[name], places[name], true))
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.DisabledServices)) {
-		service := s.service(p.DisabledServices[name], false)
+		service := s.service(p.DisabledServices[name], places[name], false)
 		t.inactive = append(t.inactive, service)
 		s.report(slo.Finding{Rule: ruleProfile, Severity: slo.Note, Pos: service.Pos, Remedy: "activate one with --profile to count it in",
 			Message: fmt.Sprintf("service %s is left out: none of its profiles (%s) is active", quote(name), strings.Join(service.Profiles, ", "))})
@@ -175,8 +200,8 @@ func (s *scan) services(t *Topology, p *types.Project) {
 }
 
 // service reads one service. What concerns only running services is not judged for one that is inactive.
-func (s *scan) service(c types.ServiceConfig, active bool) Service {
-	service := Service{Name: c.Name, Image: c.Image, Pos: s.servicePosition(c.Name), Replicas: c.GetScale(),
+func (s *scan) service(c types.ServiceConfig, pos slo.Position, active bool) Service {
+	service := Service{Name: c.Name, Image: c.Image, Pos: pos, Replicas: c.GetScale(),
 		Profiles: c.Profiles, Healthcheck: healthcheck(c.HealthCheck), Ports: ports(c)}
 	service.Labels = s.labels(c, service.Pos)
 	service.Alias = service.Labels[labelService]

@@ -32,3 +32,11 @@ func TestInspectDenied(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// fifo makes a named pipe that nobody writes to: opening it would hang.
+func fifo(t *testing.T, name string) {
+	t.Helper()
+	if err := syscall.Mkfifo(name, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 
@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	maxDepth    = 100     // levels of nesting; Compose itself needs about ten
-	maxExpanded = 100_000 // nodes of a document once its aliases are written out
+	maxDepth    = 100    // levels of nesting; Compose itself needs about ten
+	maxServices = 2_000  // of one document; compose-go takes 0.2 ms for each
+	maxExpanded = 50_000 // nodes of a document once its aliases are written out
 )
 
 // document is one Compose file: its bytes and its YAML trees, which keep the positions that compose-go loses.
@@ -45,7 +46,7 @@ func (s *scan) parse(file string, text []byte) *document {
 			return d
 		}
 		if err != nil {
-			s.malformed(d, yamlPosition(file, err), yamlMessage(err), "mend the YAML")
+			s.malformed(d, yamlPosition(file, text, err), yamlMessage(err), "mend the YAML")
 			return d
 		}
 		s.judge(d, &n)
@@ -64,6 +65,9 @@ func (s *scan) judge(d *document, n *yaml.Node) {
 	}
 	j := judgement{scan: s, doc: d, sizes: map[*yaml.Node]int{}}
 	j.visit(tree, 0)
+	if services := find(tree, "services"); !d.broken && len(pairs(services.value)) > maxServices {
+		s.malformed(d, d.position(services.key), fmt.Sprintf("more than %d services", maxServices), "scan a smaller project")
+	}
 	if !d.broken {
 		d.trees = append(d.trees, tree)
 	}
@@ -168,8 +172,13 @@ func pairs(n *yaml.Node) []pair {
 			merged = append(merged, pairs(source)...)
 		}
 	}
+	said := make(map[string]bool, len(own))
+	for _, p := range own {
+		said[p.key.Value] = true
+	}
 	for _, p := range merged {
-		if !slices.ContainsFunc(own, func(o pair) bool { return o.key.Value == p.key.Value }) {
+		if !said[p.key.Value] {
+			said[p.key.Value] = true
 			own = append(own, p)
 		}
 	}
@@ -217,11 +226,18 @@ func items(n *yaml.Node) []*yaml.Node {
 	return list
 }
 
-// yamlPosition reads the place out of the YAML parser's error.
-func yamlPosition(file string, err error) slo.Position {
+// yamlPosition reads the place out of the YAML parser's error. Its reader, which refuses bytes that are not
+// text, gives none: then it is the first such byte.
+func yamlPosition(file string, text []byte, err error) slo.Position {
 	var load *yaml.LoadError
-	if errors.As(err, &load) {
+	if errors.As(err, &load) && load.Mark.Line > 0 {
 		return slo.Position{File: file, Line: load.Mark.Line, Col: load.Mark.Column}
+	}
+	for i, r := range string(text) {
+		if r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == utf8.RuneError {
+			before := text[:i]
+			return slo.Position{File: file, Line: bytes.Count(before, []byte("\n")) + 1, Col: utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:]) + 1}
+		}
 	}
 	return slo.Position{File: file}
 }

@@ -22,14 +22,16 @@ const maxFiles = 200
 
 // scan is the state of one Scan.
 type scan struct {
-	root     root
-	env      map[string]string
-	findings []slo.Finding
-	docs     map[string]*document // by relative path, in every spelling of one file the same
-	order    []*document          // as read: the given files, then what each pulls in
-	approved map[string]bool      // spellings of references that compose-go may follow
-	followed map[string]bool      // included files, with the base they were read from
-	main     string               // the project directory, absolute
+	root       root
+	env        map[string]string
+	findings   []slo.Finding
+	docs       map[string]*document // by relative path, in every spelling of one file the same
+	order      []*document          // as read: the given files, then what each pulls in
+	approved   map[string]bool      // spellings of references that compose-go may follow
+	followed   map[string]bool      // included files, with the base they were read from
+	incomplete bool                 // an include was cut: what it declares is missing
+	spent      int                  // on loads, in the units of cost
+	main       string               // the project directory, absolute
 }
 
 // within says where a file is read from: the directory its references start at, and its variables.
@@ -98,88 +100,104 @@ func (s *scan) follow(d *document, w within) {
 	s.variables(d, w.env)
 	w.chain = append(slices.Clone(w.chain), d.file)
 	for _, tree := range d.trees {
-		for _, entry := range items(find(tree, "include").value) {
-			s.include(d, entry, w)
+		include := find(tree, "include").value
+		for _, entry := range items(include) {
+			if !s.include(d, entry, w) {
+				s.incomplete = true
+				s.cut(d, occurrence{d, include, entry})
+			}
 		}
 		for _, service := range pairs(find(tree, "services").value) {
-			s.extend(d, service, w, map[string]bool{})
+			if !s.extend(d, service, w, map[string]bool{}) {
+				s.cut(d, occurrence{d, service.value, find(service.value, "extends").value})
+			}
 		}
 	}
 }
 
+// cut takes a reference that may not be followed out of its document, so that the rest can be looked at.
+func (s *scan) cut(d *document, o occurrence) {
+	kept := o.without()
+	if len(kept) == len(o.parent.Content) {
+		d.broken = true // it came by a merge key, or stands where a list should be
+		return
+	}
+	o.parent.Content, d.mended = kept, true
+}
+
 // include follows one entry of include: a path, or a mapping with paths, a project directory and env files.
-func (s *scan) include(d *document, entry *yaml.Node, w within) {
-	paths, inner := []*yaml.Node{entry}, within{env: w.env, chain: w.chain}
+// It reports false when any of it may not be followed.
+func (s *scan) include(d *document, entry *yaml.Node, w within) bool {
+	paths, inner, ok := []*yaml.Node{entry}, within{env: w.env, chain: w.chain}, true
 	if entry.Kind == yaml.MappingNode {
 		paths = items(find(entry, "path").value)
 	}
 	for i, p := range paths {
-		abs, ok := s.approve(d, p, w)
-		if !ok {
+		abs, fine := s.approve(d, p, w)
+		if ok = ok && fine; !fine {
 			continue
 		}
 		if i == 0 {
-			inner.base = filepath.Dir(abs)
-			s.projectDirectory(d, entry, w, &inner)
-			inner.env = s.includedEnv(d, entry, w, inner.base)
+			var here, vars bool
+			inner.base, here = s.projectDirectory(d, entry, w, filepath.Dir(abs))
+			inner.env, vars = s.includedEnv(d, entry, w, inner.base)
+			ok = ok && here && vars
 		}
-		s.enter(d, p, abs, inner)
+		ok = s.enter(d, p, abs, inner) && ok
 	}
+	return ok
 }
 
 // enter goes on with an included file unless it leads back to itself.
-func (s *scan) enter(d *document, p *yaml.Node, abs string, inner within) {
+func (s *scan) enter(d *document, p *yaml.Node, abs string, inner within) bool {
 	rel, _ := s.root.rel(abs)
 	if slices.Contains(inner.chain, rel) {
 		s.report(slo.Finding{Rule: ruleCompose, Pos: d.position(p), Remedy: "break the cycle",
 			Message: "include cycle: " + strings.Join(append(inner.chain, rel), " includes ")})
-		d.broken = true
-		return
+		return false
 	}
 	next := s.open(abs, d.position(p))
 	if next == nil {
-		d.broken = true
-		return
+		return false
 	}
 	if key := rel + "\x00" + inner.base; !s.followed[key] {
 		s.followed[key] = true
 		s.follow(next, inner)
 	}
+	return true
 }
 
-// projectDirectory moves the base of an included file where the entry says so.
-func (s *scan) projectDirectory(d *document, entry *yaml.Node, w within, inner *within) {
+// projectDirectory is where an included file's paths begin: beside it, unless the entry says otherwise.
+func (s *scan) projectDirectory(d *document, entry *yaml.Node, w within, beside string) (string, bool) {
 	n := find(entry, "project_directory").value
 	if n == nil || n.Value == "" {
-		return
+		return beside, true
 	}
 	dir := s.resolved(n, w)
 	if _, _, err := s.root.locate(dir); err != nil {
 		s.unreadable(d.position(n), dir, err)
-		d.broken = true
-		return
+		return beside, false
 	}
-	s.nested(d, n, w)
-	inner.base = dir
+	return dir, s.direct(d, n, w)
 }
 
-// nested refuses what compose-go resolves against the current directory instead of the including file: paths
+// direct refuses what compose-go resolves against the current directory instead of the including file: paths
 // other than `path` in an include inside an included file.
-func (s *scan) nested(d *document, n *yaml.Node, w within) {
+func (s *scan) direct(d *document, n *yaml.Node, w within) bool {
 	if len(w.chain) < 2 || filepath.IsAbs(n.Value) {
-		return
+		return true
 	}
 	s.report(slo.Finding{Rule: ruleCompose, Pos: d.position(n), Remedy: "move this include to the outermost Compose file",
 		Message: "Compose reads this path from the current directory, since the file is itself included"})
-	d.broken = true
+	return false
 }
 
 // includedEnv is the environment of an included file: its env files, else the .env beside it, under ours.
-func (s *scan) includedEnv(d *document, entry *yaml.Node, w within, base string) map[string]string {
-	env := map[string]string{}
+func (s *scan) includedEnv(d *document, entry *yaml.Node, w within, base string) (env map[string]string, ok bool) {
+	env, ok = map[string]string{}, true
 	files := items(find(entry, "env_file").value)
 	if len(files) == 0 {
-		env = s.dotenv(filepath.Join(base, ".env"), w.env)
+		env, ok = s.dotenv(filepath.Join(base, ".env"), w.env)
 	}
 	for _, n := range files {
 		if n.Value == "/dev/null" {
@@ -189,41 +207,43 @@ func (s *scan) includedEnv(d *document, entry *yaml.Node, w within, base string)
 		text, err := s.root.read(file)
 		if err != nil {
 			s.unreadable(d.position(n), file, err)
-			d.broken = true
+			ok = false
 			continue
 		}
-		s.nested(d, n, w)
-		maps.Copy(env, s.parseEnv(file, text, w.env))
+		vars, fine := s.parseEnv(file, text, w.env)
+		ok = ok && fine && s.direct(d, n, w)
+		maps.Copy(env, vars)
 	}
 	maps.Copy(env, w.env)
-	return env
+	return env, ok
 }
 
-// extend follows a service's extends into another file, and on from there.
-func (s *scan) extend(d *document, service pair, w within, seen map[string]bool) {
+// extend follows a service's extends into another file, and on from there. It reports false when it may not
+// be followed.
+func (s *scan) extend(d *document, service pair, w within, seen map[string]bool) bool {
 	extends := find(service.value, "extends").value
 	file, name := find(extends, "file").value, find(extends, "service").value
 	if file == nil || seen[d.file+"\x00"+service.key.Value] {
-		return
+		return true
 	}
 	seen[d.file+"\x00"+service.key.Value] = true
 	abs, ok := s.approve(d, file, w)
 	if !ok {
-		return
+		return false
 	}
 	next := s.open(abs, d.position(file))
 	if next == nil {
-		d.broken = true
-		return
+		return false
 	}
 	s.variables(next, w.env)
 	for _, tree := range next.trees {
 		for _, base := range pairs(find(tree, "services").value) {
 			if name != nil && base.key.Value == s.expand(name.Value, w.env) {
-				s.extend(next, base, within{base: filepath.Dir(abs), env: w.env}, seen)
+				ok = s.extend(next, base, within{base: filepath.Dir(abs), env: w.env}, seen) && ok
 			}
 		}
 	}
+	return ok
 }
 
 // approve resolves a reference and lets compose-go follow it if it is inside. It is remembered in each
@@ -232,13 +252,11 @@ func (s *scan) approve(d *document, n *yaml.Node, w within) (string, bool) {
 	raw := s.expand(n.Value, w.env)
 	if remote(raw) {
 		s.report(slo.Finding{Rule: ruleOutside, Pos: d.position(n), Message: quote(raw) + " is remote, and nothing is fetched", Remedy: "keep a copy in the directory"})
-		d.broken = true
 		return "", false
 	}
 	abs := s.resolved(n, w)
 	if _, _, err := s.root.locate(abs); err != nil {
 		s.unreadable(d.position(n), abs, err)
-		d.broken = true
 		return "", false
 	}
 	s.approved[raw], s.approved[abs] = true, true
@@ -349,25 +367,25 @@ func bare(text, name string) bool {
 }
 
 // dotenv reads an env file that need not exist.
-func (s *scan) dotenv(name string, env map[string]string) map[string]string {
+func (s *scan) dotenv(name string, env map[string]string) (map[string]string, bool) {
 	text, err := s.root.read(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return map[string]string{}
+		return map[string]string{}, true
 	}
 	if err != nil {
 		s.unreadable(slo.Position{File: s.shown(name)}, name, err)
-		return map[string]string{}
+		return map[string]string{}, false
 	}
 	return s.parseEnv(name, text, env)
 }
 
-func (s *scan) parseEnv(name string, text []byte, env map[string]string) map[string]string {
+func (s *scan) parseEnv(name string, text []byte, env map[string]string) (map[string]string, bool) {
 	vars, err := dotenv.ParseWithLookup(bytes.NewReader(text), func(k string) (string, bool) { v, ok := env[k]; return v, ok })
 	if err != nil {
 		s.report(slo.Finding{Rule: ruleUnreadable, Pos: slo.Position{File: s.shown(name)}, Message: "env file: " + err.Error(), Remedy: "write one NAME=value a line"})
-		return map[string]string{}
+		return map[string]string{}, false
 	}
-	return vars
+	return vars, true
 }
 
 // shown is a path as findings print it.

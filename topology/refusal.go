@@ -60,12 +60,19 @@ func (s *scan) serviceNode(name string) (*document, pair) {
 	return nil, pair{}
 }
 
-func (s *scan) servicePosition(name string) slo.Position {
-	d, p := s.serviceNode(name)
-	if d == nil {
-		return slo.Position{}
+// places lists where every service is first written.
+func (s *scan) places() map[string]slo.Position {
+	all := map[string]slo.Position{}
+	for _, d := range s.order {
+		for _, tree := range d.trees {
+			for _, p := range pairs(find(tree, "services").value) {
+				if _, known := all[p.key.Value]; !known {
+					all[p.key.Value] = d.position(p.key)
+				}
+			}
+		}
 	}
-	return d.position(p.key)
+	return all
 }
 
 // serviceAt names the service in whose block a place stands.
@@ -92,9 +99,16 @@ func (s *scan) refused(ctx context.Context, given []*document, err error, blamed
 		message := s.relative(single.Error())
 		at := s.spot(given, message)
 		if len(at.written) == 0 {
-			at = s.bisect(given, err, func() error { _, err := s.load(ctx, given, profiles); return err })
+			cost := cost(given)
+			at = s.bisect(given, err, func() error {
+				if s.spent += cost; s.spent > maxSpent {
+					return err // nothing more can be learnt
+				}
+				_, err := s.load(ctx, given, profiles)
+				return err
+			})
 		}
-		if len(at.written) == 0 || !blamed[at.service] && !s.follows(at.service, message, blamed) {
+		if !s.follows(at.service, message, blamed) && !blamed[at.service] {
 			s.report(slo.Finding{Rule: ruleCompose, Pos: at.pos, Message: "Compose refuses it: " + message, Remedy: "correct it as the Compose specification says"})
 		}
 		if at.service != "" {
@@ -113,7 +127,7 @@ func (s *scan) follows(service, message string, blamed map[string]bool) bool {
 	if named := find(base, "service").value; named != nil {
 		base = named
 	}
-	if base != nil && blamed[base.Value] {
+	if base != nil && blamed[base.Value] || s.incomplete && (strings.Contains(message, "undefined ") || message == "empty compose file") {
 		return true
 	}
 	if !strings.Contains(message, "undefined service ") && !strings.Contains(message, " not found") {
@@ -174,6 +188,8 @@ func (s *scan) spot(given []*document, message string) spot {
 		words = strings.Split(strings.NewReplacer("[", ".", "]", "").Replace(path), ".")
 	} else if m := quoted.FindStringSubmatch(message); m != nil {
 		words = []string{"services", m[1] + m[2]}
+	} else if word, _, _ := strings.Cut(message, " "); word != "" {
+		words = []string{word} // as in: services must be a mapping
 	}
 	if m := unwanted.FindStringSubmatch(message); m != nil {
 		words = append(words, m[1])
@@ -202,7 +218,7 @@ func (at *spot) look(d *document, tree *yaml.Node, words []string) {
 		parent, key, value = resolve(value), next.key, next.value
 		i += n
 	}
-	if key == nil || value == resolve(find(tree, "services").value) {
+	if key == nil || value == resolve(find(tree, "services").value) && value.Kind == yaml.MappingNode {
 		return
 	}
 	if len(at.written) == 0 {
@@ -257,19 +273,10 @@ func (o occurrence) without() (kept []*yaml.Node) {
 	return kept
 }
 
-// maxBisected bounds the files that are read again and again in search of a fault.
-const maxBisected = 64 << 10
-
 // bisect finds the place of an error that names none: the service, and in it the key, without which
 // compose-go says something else.
 func (s *scan) bisect(given []*document, err error, load func() error) spot {
-	at, size := spot{pos: slo.Position{File: given[0].file}}, 0
-	for _, d := range given {
-		size += len(d.text)
-	}
-	if size > maxBisected {
-		return at
-	}
+	at := spot{pos: slo.Position{File: given[0].file}}
 	known := map[string]bool{anyOrder(err): true}
 	for range 4 { // compose-go ranges over maps: with several faults, now one comes first and now another
 		if err := load(); err != nil {

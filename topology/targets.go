@@ -3,6 +3,7 @@ package topology
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -29,13 +30,10 @@ func (s *scan) labels(c types.ServiceConfig, pos slo.Position) map[string]string
 			s.unreadable(pos, file, err)
 			continue
 		}
-		for k, v := range s.parseEnv(file, text, s.env) {
-			all[k] = v
-		}
+		vars, _ := s.parseEnv(file, text, s.env)
+		maps.Copy(all, vars)
 	}
-	for k, v := range c.Labels {
-		all[k] = v
-	}
+	maps.Copy(all, c.Labels)
 	for _, file := range c.EnvFiles {
 		if _, _, err := s.root.locate(file.Path); errors.Is(err, errOutside) {
 			s.report(slo.Finding{Rule: ruleOutside, Severity: slo.Warning, Pos: pos, Message: "env_file " + quote(s.shown(file.Path)) + " " + err.Error() + " and is not read", Remedy: "move it inside"})
@@ -47,7 +45,7 @@ func (s *scan) labels(c types.ServiceConfig, pos slo.Position) map[string]string
 // ports lists published ports, then those only exposed.
 func ports(c types.ServiceConfig) (list []Port) {
 	for _, p := range c.Ports {
-		list = append(list, Port{HostIP: p.HostIP, Published: p.Published, Container: int(p.Target), Protocol: protocol(p.Protocol)})
+		list = append(list, unfold(p)...)
 	}
 	return append(list, exposed(c.Expose)...)
 }

@@ -195,7 +195,8 @@ func (s *scan) environment(given map[string]string) map[string]string {
 			env[k] = v
 		}
 	}
-	for k, v := range s.dotenv(".env", env) {
+	vars, _ := s.dotenv(".env", env)
+	for k, v := range vars {
 		if _, ok := env[k]; !ok {
 			env[k] = v
 		}
