@@ -330,9 +330,9 @@ func (f *finder) lostMentions() {
 		if f.isAccounted(at, at+1) {
 			continue
 		}
-		kind := "decorator"
-		if c, _, ok := f.src.commentAt(at); ok && c.end == len(f.src.text) {
-			kind = "jsdoc"
+		kind := "jsdoc"
+		if strings.HasPrefix(strings.TrimLeft(f.src.text[at+len(tagWord):], " "), "(") {
+			kind = "decorator"
 		}
 		f.lost(kind, at)
 	}

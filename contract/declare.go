@@ -95,19 +95,19 @@ func (e *evaluator) option(options value, key string) found {
 		}
 		return found{value: oneOf(alts...), at: options.at, ok: any}
 	case unknown:
-		return found{value: options, at: options.at, ok: true}
+		return found{value: options, at: options.at, ok: true, open: true}
 	case object:
 		return e.find(options, key)
 	case undefined:
 		return found{value: undefinedValue()}
 	case outside:
-		return found{value: dark(options.at, "the options come from outside the tree"), at: options.at, ok: true}
-	case function, list, class, instance, environment, module, namespace:
+		return found{value: dark(options.at, "the options come from outside the tree"), at: options.at, ok: true, open: true}
+	case class, instance, module, namespace:
 		got := e.get(options, key, options.at)
-		return found{value: got, at: options.at, ok: got.kind != undefined}
+		return found{value: got, at: options.at, ok: got.kind != undefined && got.kind != unknown}
 	}
 	v := dark(options.at, "the options are no object")
-	return found{value: v, at: options.at, ok: true}
+	return found{value: v, at: options.at, ok: true, open: true}
 }
 
 // declareTag reads one tag; base is where its comment begins in the file.

@@ -124,7 +124,7 @@ func (e *evaluator) evalOperation(p place) value {
 	case tsgo.KindNewExpression:
 		return e.construct(p)
 	case tsgo.KindMetaProperty:
-		return value{kind: outside, text: "import.meta"}
+		return value{kind: outside, text: "meta", path: "import.meta"}
 	}
 	return dark(p, "it is computed at run time")
 }

@@ -53,7 +53,10 @@ func (r *reader) read(field string, keys ...string) (spoken, bool) {
 		if !next.ok || next.kind == undefined && next.env == "" {
 			continue
 		}
-		if got.ok {
+		if next.open && (got.ok || field != "sloTarget") {
+			continue // it may be said; the target is the one field that must be
+		}
+		if got.states() {
 			next.value = oneOf(got.value, next.value)
 			if next.kind == choice {
 				r.ambiguous(field, next)
@@ -337,7 +340,7 @@ func (r *reader) tenantField() {
 	r.e.trace = nil
 	var got spoken
 	for _, key := range []string{"tenant", "tenantId"} {
-		if next := r.look(key); next.ok && !(next.kind == undefined && next.env == "") && !got.ok {
+		if next := r.look(key); next.states() && !(next.kind == undefined && next.env == "") && !got.ok {
 			got = next
 		}
 	}

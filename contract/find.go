@@ -115,7 +115,9 @@ func (s *scan) examine(ctx context.Context, name string) {
 		return
 	case errors.Is(err, errTooLarge):
 		why := fmt.Sprintf("the file may declare SLOs and is larger than %d MiB", s.options.MaxFileBytes>>20)
-		s.refuse(name, "too large", fileFinding(ruleTooLarge, name, why))
+		f := fileFinding(ruleTooLarge, name, why)
+		f.Pos.Line, f.Pos.Col = 1, 1
+		s.refuse(name, "too large", f)
 		return
 	case errors.Is(err, errEncoding):
 		s.refuse(name, "not text", fileFinding(ruleEncoding, name, "the file is "+err.Error()))

@@ -66,7 +66,11 @@ func listMember(v value, name string, p place) value {
 }
 
 func outsideMember(v value, name string) value {
-	path := v.path + "." + name
+	return external(name, v.path+"."+name)
+}
+
+// external is what comes from outside the tree: mostly unknown, but the environment is known to be unset.
+func external(name, path string) value {
 	switch path {
 	case "process.env", "globalThis.process.env", "import.meta.env", "Bun.env", "process#env", "process#default.env", "process#*.env":
 		return value{kind: environment}
@@ -79,6 +83,8 @@ type found struct {
 	value
 	at place
 	ok bool
+	// open means that nothing states the key, and something unknown that is laid over the object may hold it.
+	open bool
 }
 
 // part is one entry of an object: a property, or a whole object laid over what stands before it.
@@ -136,12 +142,18 @@ func (e *evaluator) findIn(entries []part, name string) found {
 		} else {
 			got = e.property(entries[i].place, name)
 		}
+		if got.ok && isLaid && (laid.kind == unknown || laid.kind == outside) {
+			got.open = !e.findIn(entries[:i], name).states()
+		}
 		if got.ok {
 			return got
 		}
 	}
 	return found{value: undefinedValue()}
 }
+
+// states reports whether the key is certainly written somewhere.
+func (f found) states() bool { return f.ok && !f.open }
 
 // laidOver is the object that a spread lays over the entries before it.
 func (e *evaluator) laidOver(entry part) (value, bool) {

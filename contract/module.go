@@ -92,7 +92,9 @@ func (e *evaluator) imported(at place, spec, name string) value {
 		v.text = name
 		return v
 	}
-	return value{kind: outside, text: name, path: strings.TrimPrefix(spec, "node:") + "#" + name, at: at}
+	v := external(name, strings.TrimPrefix(spec, "node:")+"#"+name)
+	v.at = at
+	return v
 }
 
 // required is what require(spec) returns: what the module assigns to its exports, or its namespace.

@@ -8,18 +8,17 @@ import (
 // Bounds on what is handed to the parser, which recurses as deep as its text nests and can't recover from a
 // stack that overflows. Code written by people stays below a tenth of them.
 const (
-	maxNesting = 2_000  // brackets, tags and type arguments inside each other
-	maxRun     = 20_000 // tokens of one statement at one level: a chain of operators nests the tree, too
+	maxNesting = 2_000   // brackets, tags and type arguments inside each other
+	maxRun     = 20_000  // tokens of one statement at one level: a chain of operators nests the tree, too
+	maxTokens  = 500_000 // of a file: a tree takes some hundred bytes for each
+	maxAsync   = 8       // calls of something named async inside each other: each triples the parser's work
 )
 
 // prescan refuses a text that nests too deep. It reads tokens roughly, in one pass, twice: a quote in JSX text
 // looks like the beginning of a string, so that neither reading of backquotes alone is safe.
 func prescan(text string) error {
-	if len(text) < maxNesting {
-		return nil
-	}
 	for _, backquotes := range []bool{true, false} {
-		s := nesting{text: text, backquotes: backquotes, runs: []int{0}}
+		s := nesting{text: text, backquotes: backquotes, levels: []level{{}}, asyncAgo: 100}
 		if err := s.scan(); err != nil {
 			return err
 		}
@@ -35,12 +34,22 @@ type nestingError struct {
 
 func (e *nestingError) Error() string { return e.why }
 
+// level is what is open at one depth of brackets.
+type level struct {
+	opened byte
+	tokens int // since the last separator
+	commas int // a comma in parentheses may be an operator, and nest
+}
+
 // nesting is the state of one pass.
 type nesting struct {
 	text       string
 	backquotes bool // read template strings as such
 	pos        int
-	runs       []int // tokens since the last separator, by bracket depth
+	tokens     int
+	levels     []level
+	async      []int // bracket depths at which async( is open
+	asyncAgo   int   // tokens since the word async
 	templates  []int // bracket depths at which a } ends a hole of a template string
 	tags       int   // open JSX tags
 	angles     int   // open type arguments
@@ -66,7 +75,9 @@ func (s *nesting) scan() error {
 		default:
 			s.punctuation(c)
 		}
-		s.runs[len(s.runs)-1]++
+		s.top().tokens++
+		s.tokens++
+		s.asyncAgo++
 		if err := s.check(); err != nil {
 			return err
 		}
@@ -74,12 +85,18 @@ func (s *nesting) scan() error {
 	return nil
 }
 
+func (s *nesting) top() *level { return &s.levels[len(s.levels)-1] }
+
 func (s *nesting) check() error {
-	depth := max(len(s.runs), s.tags, s.angles)
+	depth := max(len(s.levels), s.tags, s.angles)
 	switch {
 	case depth > maxNesting:
 		return &nestingError{s.pos, fmt.Sprintf("nests deeper than %d levels", maxNesting)}
-	case s.runs[len(s.runs)-1] > maxRun:
+	case s.tokens > maxTokens:
+		return &nestingError{s.pos, fmt.Sprintf("has more than %d tokens", maxTokens)}
+	case len(s.async) > maxAsync:
+		return &nestingError{s.pos, fmt.Sprintf("calls async inside async more than %d levels deep", maxAsync)}
+	case max(s.top().tokens, s.top().commas) > maxRun:
 		return &nestingError{s.pos, fmt.Sprintf("has a statement of more than %d tokens", maxRun)}
 	}
 	return nil
@@ -136,8 +153,8 @@ func (s *nesting) template() {
 		case '$':
 			if s.pos+1 < len(s.text) && s.text[s.pos+1] == '{' {
 				s.pos += 2
-				s.runs = append(s.runs, 0)
-				s.templates = append(s.templates, len(s.runs))
+				s.levels = append(s.levels, level{opened: '{'})
+				s.templates = append(s.templates, len(s.levels))
 				s.last = '{'
 				return
 			}
@@ -152,6 +169,8 @@ func (s *nesting) word() {
 	}
 	s.last = 'a'
 	switch s.text[start:s.pos] {
+	case "async":
+		s.asyncAgo = 0
 	case "return", "typeof", "case", "in", "of", "delete", "void", "throw", "new", "do", "else", "await", "yield":
 		s.last = '=' // a slash after these begins a regular expression
 	}
@@ -161,12 +180,20 @@ func (s *nesting) punctuation(c byte) {
 	s.pos++
 	switch c {
 	case '(', '[', '{':
-		s.runs = append(s.runs, 0)
+		s.levels = append(s.levels, level{opened: c})
+		if c == '(' && (s.asyncAgo == 1 || s.asyncAgo < 12 && s.last == '>') {
+			s.async = append(s.async, len(s.levels))
+		}
 	case ')', ']', '}':
 		s.closing(c)
-	case ';', ',':
-		s.runs[len(s.runs)-1] = 0
+	case ';':
+		*s.top() = level{opened: s.top().opened}
 		s.angles = 0
+	case ',':
+		s.top().tokens = 0
+		if s.top().opened != '[' && s.top().opened != '{' {
+			s.top().commas++
+		}
 	case '<':
 		s.opensAngle()
 	case '>':
@@ -189,17 +216,21 @@ func (s *nesting) punctuation(c byte) {
 }
 
 func (s *nesting) closing(c byte) {
-	if n := len(s.templates); c == '}' && n > 0 && s.templates[n-1] == len(s.runs) {
+	if n := len(s.templates); c == '}' && n > 0 && s.templates[n-1] == len(s.levels) {
 		s.templates = s.templates[:n-1]
-		s.runs = s.runs[:len(s.runs)-1]
+		s.levels = s.levels[:len(s.levels)-1]
 		s.template()
 		return
 	}
-	if len(s.runs) > 1 {
-		s.runs = s.runs[:len(s.runs)-1]
+	if n := len(s.async); n > 0 && s.async[n-1] == len(s.levels) {
+		s.async = s.async[:n-1]
+	}
+	if len(s.levels) > 1 {
+		s.levels = s.levels[:len(s.levels)-1]
 	}
 	if c == '}' && s.endsStatement() {
-		s.runs[len(s.runs)-1] = 0
+		*s.top() = level{opened: s.top().opened}
+		s.angles = 0
 	}
 }
 

@@ -288,6 +288,11 @@ func (t *tree) readJSON(name string) (any, error) {
 		return nil, err
 	}
 	src := newSource(name, text)
+	if faults := tsgo.Faults(src.file); len(faults) > 0 {
+		f := fileFinding(ruleConfig, name, "the file is no sound JSON: "+faults[0].Message)
+		f.Pos = src.position(min(faults[0].Pos, len(text)))
+		t.report(f)
+	}
 	statements := src.file.Statements.Nodes
 	if len(statements) == 0 {
 		return nil, errors.New("the file is empty")
