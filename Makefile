@@ -53,7 +53,7 @@ fix: $(BIN)/golangci-lint ## let the linter mend what it can: imports, formattin
 vet:
 	$(STATIC) go vet ./...
 
-fuzz: ## each fuzz target for FUZZTIME (10s), or those whose name matches FUZZ
+fuzz: ## each fuzz target for FUZZTIME (10s), or those that FUZZ matches (FUZZ=contract/FuzzScan)
 	@$(STATIC) .ci/fuzz $(or $(FUZZTIME),10s) '$(FUZZ)'
 
 bench: $(BIN)/benchstat ## benchmarks, six runs each, into out/bench.txt; compared with out/before.txt where that exists
