@@ -35,9 +35,8 @@ var (
 
 // Metrics of our own instrument library.
 const (
-	instrumentEvents   = "error_budget_events_total"
-	instrumentDuration = "error_budget_event_duration_seconds"
-	instrumentTenant   = "tenant"
+	instrumentEvents = "error_budget_events_total"
+	instrumentTenant = "tenant"
 )
 
 // RuleAssumed and RuleNoMetric are the findings of Resolve.
@@ -89,7 +88,7 @@ func (r *resolver) indicator() {
 
 func (r *resolver) unnamed(i slo.Unnamed) {
 	if i.Instrument {
-		r.instrument(i)
+		r.instrument()
 		return
 	}
 	if i.Threshold > 0 {
@@ -102,15 +101,12 @@ func (r *resolver) unnamed(i slo.Unnamed) {
 	}
 }
 
-func (r *resolver) instrument(i slo.Unnamed) {
-	own := selector{}.matching(labels.MatchEqual, "slo", r.objective.Name)
-	if i.Threshold > 0 {
-		r.objective.Indicator = slo.Latency{Metric: own.named(instrumentDuration).String(), Threshold: i.Threshold}
-	} else {
-		total := own.named(instrumentEvents)
-		r.objective.Indicator = slo.Availability{Errors: total.matching(labels.MatchEqual, "outcome", "bad").String(), Total: total.String()}
-	}
-	if r.objective.Tenant.Label == "" && !r.objective.Tenant.IsZero() {
+// instrument counts by our own library's events. Its bad ones are those that failed or, for a latency SLO,
+// were too slow, which the histogram beside them does not know of failures.
+func (r *resolver) instrument() {
+	total := selector{metric: instrumentEvents}.matching(labels.MatchEqual, "slo", r.objective.Name)
+	r.objective.Indicator = slo.Availability{Errors: total.matching(labels.MatchEqual, "outcome", "bad").String(), Total: total.String()}
+	if !r.objective.Tenant.IsZero() {
 		r.objective.Tenant.Label = instrumentTenant
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/rulefmt"
 
+	"github.com/slowburn/slowburn/fixtures"
 	"github.com/slowburn/slowburn/slo"
 )
 
@@ -185,6 +187,22 @@ func TestResolve(t *testing.T) {
 				t.Errorf("settled on %v by %q, want %v by %q", settled[0].Indicator, settled[0].Tenant.Label, tc.want, tc.tenant)
 			}
 		})
+	}
+}
+
+// TestInstrumentIsReadByItsOwnNames holds resolve to the file that the npm package is tested with.
+func TestInstrumentIsReadByItsOwnNames(t *testing.T) {
+	signals := fixtures.Signals()
+	metric, ok := signals.Metric(instrumentEvents)
+	if !ok || !slices.Equal(metric.Labels, []string{"slo", "tenant", "outcome"}) || signals.Outcomes.Bad != "bad" {
+		t.Errorf("the library's events are %+v, their bad outcome %q", metric, signals.Outcomes.Bad)
+	}
+	slow := availability()
+	slow.Indicator = slo.Unnamed{Instrument: true, Threshold: time.Second}
+	settled, _ := Resolve([]slo.Objective{slow}, nil)
+	want := slo.Availability{Errors: `error_budget_events_total{outcome="bad",slo="availability"}`, Total: `error_budget_events_total{slo="availability"}`}
+	if settled[0].Indicator != want {
+		t.Errorf("a latency SLO of the library is settled on %v, want %v", settled[0].Indicator, want)
 	}
 }
 
