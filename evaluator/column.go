@@ -22,7 +22,7 @@ type vector struct {
 	ordered bool
 	// cols are the whole columns, where they are at hand. Else fill computes the ticks from lo to hi, into buf.
 	cols [][]float64
-	full []bool // which whole columns have a value at every tick; nil if it is not known
+	full [][]bool // which of their blocks are known to have a value at every tick; nil where nothing is known
 	fill func(lo, hi int)
 	// buf holds one block for each series; nil where the series has no value in all of it.
 	buf   [][]float64
@@ -46,8 +46,8 @@ func (v *vector) at(lo, hi int) [][]float64 {
 		v.fill(lo, hi)
 		return v.buf
 	}
-	if v.full != nil {
-		copy(v.dense, v.full)
+	for i, blocks := range v.full {
+		v.dense[i] = blocks != nil && blocks[lo/blockTicks]
 	}
 	for i, col := range v.cols {
 		v.buf[i] = col[lo:hi]

@@ -14,9 +14,7 @@ type tally struct {
 	sum    []float64 // or the count, the least, the greatest: absent where no series was yet
 	filled int       // up to where sum, or second while it is there, has been written
 	series int       // how many have come
-	full   bool      // one of those that have come, but for the last, has a value at every tick
-	whole  bool      // so has the last, up to the tick upTo
-	upTo   int
+	dense  []bool    // the blocks in which some series is known to have a value at every tick
 	second []float64 // of a sum, the second of two series
 	c      []float64 // what Kahan summation compensates; nil until a third series comes
 	count  []float64 // of an average
@@ -69,8 +67,6 @@ func sensitive(op parser.ItemType) bool { return op != parser.COUNT && op != par
 // rounds to the same sum again. So the second series of a sum is kept until the end, or until a third comes.
 func (t *tally) come(more func() []float64) {
 	t.series++
-	t.full = t.full || t.whole && t.upTo == len(t.sum)
-	t.whole, t.upTo = true, 0
 	if t.series == 1 || t.op != parser.SUM {
 		return
 	}
@@ -87,10 +83,12 @@ func (t *tally) come(more func() []float64) {
 	}
 }
 
-// passed notes that the ticks from lo to hi of the series that has come are here, with or without a value at each.
-func (t *tally) passed(lo, hi int, dense bool) {
-	t.whole = t.whole && dense && t.upTo == lo
-	t.upTo = hi
+// noteDense notes that a series has a value at every tick of the block that begins at lo.
+func (t *tally) noteDense(lo int) {
+	if t.dense == nil {
+		t.dense = make([]bool, len(t.sum)/blockTicks+1)
+	}
+	t.dense[lo/blockTicks] = true
 }
 
 // direct is where the ticks from lo to hi of the series that has come may be written in place of adding them; nil if
@@ -233,7 +231,6 @@ func (t *tally) addMean(sum, in []float64, lo int, more func() []float64) {
 // finish completes the group when all its series have come.
 func (t *tally) finish() {
 	t.close()
-	t.full = t.full || t.whole && t.upTo == len(t.sum)
 	if t.second != nil {
 		addTwo(t.sum, t.second)
 		return

@@ -359,7 +359,9 @@ func (j *job) deliver(targets []*target, written *tally, out []float64, lo int, 
 			copy(t.col[lo:], out)
 		}
 		for _, tally := range t.tallies {
-			tally.passed(lo, lo+len(out), dense)
+			if dense {
+				tally.noteDense(lo)
+			}
 			if tally != written {
 				tally.add(out, lo, j.arena.column)
 			}
@@ -491,7 +493,7 @@ func (j *job) foldVector(ctx context.Context, f *fold) (*vector, error) {
 			return nil, unsupported(whyOverflow)
 		}
 		t.finish()
-		v.cols, v.full = append(v.cols, t.sum), append(v.full, t.full)
+		v.cols, v.full = append(v.cols, t.sum), append(v.full, t.dense)
 	}
 	return v, nil
 }

@@ -39,7 +39,7 @@ type ReplayOptions struct {
 	// so that memory does not grow with the number of values. Groups that do mix them are replayed whole.
 	PartitionBy string
 	// Columns bounds the memory of one part: about so many columns of all ticks are held at once, by each of the
-	// workers. 256 if zero.
+	// workers. 128 if zero.
 	Columns int
 	// Parallelism is how many parts are worked on at once; GOMAXPROCS if zero.
 	Parallelism int
@@ -162,7 +162,7 @@ type Episode struct {
 const (
 	defaultInterval   = time.Minute
 	defaultLookback   = 5 * time.Minute
-	defaultColumns    = 256
+	defaultColumns    = 128
 	defaultMaxSamples = 50_000_000
 	queryTimeout      = 24 * time.Hour
 )

@@ -69,7 +69,7 @@ func TestReplayAgreesWithPromtool(t *testing.T) {
 	tool := promtool(t)
 	var load, test strings.Builder
 	load.WriteString("load 1m\n")
-	test.WriteString("rule_files: [rules.yml]\nevaluation_interval: 1m\nfuzzy_compare: false\ntests:\n- interval: 1m\n  input_series:\n")
+	test.WriteString("rule_files: [rules.yml]\nevaluation_interval: 1m\ngroup_eval_order: [api-availability, later]\nfuzzy_compare: false\ntests:\n- interval: 1m\n  input_series:\n")
 	for _, s := range oracleSeries {
 		fmt.Fprintf(&load, "  %s %s\n", s[0], s[1])
 		fmt.Fprintf(&test, "  - {series: '%s', values: '%s'}\n", s[0], s[1])
