@@ -105,7 +105,7 @@ func (s *scan) refuse(name, reason string, f slo.Finding) {
 
 // examine parses a file and takes its declarations.
 func (s *scan) examine(ctx context.Context, name string) {
-	src, err := s.tree.open(ctx, name)
+	src, err := s.tree.openOnce(ctx, name)
 	var deep *nestingError
 	switch {
 	case ctx.Err() != nil:

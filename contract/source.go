@@ -64,6 +64,14 @@ func isJavaScript(path string) bool {
 	return strings.HasSuffix(path, ".js") || strings.HasSuffix(path, ".mjs") || strings.HasSuffix(path, ".cjs") || strings.HasSuffix(path, ".jsx")
 }
 
+// length is what a file counts for in the cache.
+func (s *source) length() int {
+	if s == nil {
+		return 64
+	}
+	return len(s.text)
+}
+
 func (s *source) root() place { return place{src: s, node: s.file.AsNode()} }
 
 // lines is where each line begins. LF, CRLF and CR break lines, as in an editor; U+2028 does not.

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	containers "container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -33,20 +34,20 @@ type tree struct {
 	configs  map[string]project
 
 	cacheMu sync.Mutex
-	cache   map[string]*cached
+	cache   map[string]*containers.Element // of cached
+	recent  *containers.List               // the file used last comes first
 	size    int
-	clock   int
 
 	reportMu sync.Mutex
 	findings []slo.Finding
 	skipped  map[string]int
 }
 
-// cached is a parsed file and when it was last used.
+// cached is a parsed file, or why it can't be parsed.
 type cached struct {
+	name string
 	src  *source
 	err  error
-	used int
 }
 
 // maxCached bounds the source text whose trees are kept. A tree takes some thirty times its text.
@@ -57,7 +58,7 @@ func newTree(dir string, maxBytes int64) *tree {
 		dir: dir, maxBytes: maxBytes,
 		files: map[string]bool{}, links: map[string]string{},
 		packages: map[string]*manifest{}, byName: map[string][]*manifest{},
-		configs: map[string]project{}, cache: map[string]*cached{}, skipped: map[string]int{},
+		configs: map[string]project{}, cache: map[string]*containers.Element{}, recent: containers.New(), skipped: map[string]int{},
 	}
 }
 
@@ -215,6 +216,15 @@ func (t *tree) readManifests() {
 	}
 }
 
+// openOnce is open for a file that is looked at for its own sake. It is not kept: most such files are never
+// imported by another that is parsed.
+func (t *tree) openOnce(ctx context.Context, name string) (*source, error) {
+	if src, err, ok := t.recall(name); ok {
+		return src, err
+	}
+	return t.parse(ctx, name)
+}
+
 // open parses a file of the tree, or takes it from the cache.
 func (t *tree) open(ctx context.Context, name string) (*source, error) {
 	if src, err, ok := t.recall(name); ok {
@@ -228,12 +238,12 @@ func (t *tree) open(ctx context.Context, name string) (*source, error) {
 func (t *tree) recall(name string) (*source, error, bool) {
 	t.cacheMu.Lock()
 	defer t.cacheMu.Unlock()
-	c, ok := t.cache[name]
+	at, ok := t.cache[name]
 	if !ok {
 		return nil, nil, false
 	}
-	t.clock++
-	c.used = t.clock
+	t.recent.MoveToFront(at)
+	c := at.Value.(cached)
 	return c.src, c.err, true
 }
 
@@ -244,23 +254,12 @@ func (t *tree) remember(name string, src *source, err error) {
 	if _, ok := t.cache[name]; ok {
 		return
 	}
-	t.clock++
-	t.cache[name] = &cached{src: src, err: err, used: t.clock}
-	if src != nil {
-		t.size += len(src.text)
-	}
-	for t.size > maxCached && len(t.cache) > 1 {
-		oldest := ""
-		for n, c := range t.cache {
-			if c.src != nil && n != name && (oldest == "" || c.used < t.cache[oldest].used) {
-				oldest = n
-			}
-		}
-		if oldest == "" {
-			return
-		}
-		t.size -= len(t.cache[oldest].src.text)
-		delete(t.cache, oldest)
+	t.cache[name] = t.recent.PushFront(cached{name, src, err})
+	t.size += src.length()
+	for t.size > maxCached && t.recent.Len() > 1 {
+		oldest := t.recent.Remove(t.recent.Back()).(cached)
+		t.size -= oldest.src.length()
+		delete(t.cache, oldest.name)
 	}
 }
 
