@@ -72,9 +72,7 @@ func (s *scan) unreadable(from slo.Position, name string, err error) {
 	case errors.Is(err, fs.ErrPermission):
 		remedy = "grant read permission"
 	}
-	if rel, ok := s.root.rel(name); ok {
-		name = rel
-	}
+	name = s.shown(name)
 	message := quote(name) + " " + verb(err)
 	if from.File == "" {
 		from = slo.Position{File: name}
@@ -256,7 +254,7 @@ func (s *scan) approve(d *document, n *yaml.Node, w within) (string, bool) {
 	}
 	abs := s.resolved(n, w)
 	if _, _, err := s.root.locate(abs); err != nil {
-		s.unreadable(d.position(n), abs, err)
+		s.unreadable(d.position(n), raw, err)
 		return "", false
 	}
 	s.approved[raw], s.approved[abs] = true, true
@@ -388,10 +386,11 @@ func (s *scan) parseEnv(name string, text []byte, env map[string]string) (map[st
 	return vars, true
 }
 
-// shown is a path as findings print it.
+// shown is a path as findings print it: relative to the directory, unless it is far from it.
 func (s *scan) shown(name string) string {
-	if rel, ok := s.root.rel(name); ok {
-		return rel
+	rel, err := filepath.Rel(s.root.dir, s.root.abs(name))
+	if err != nil || strings.HasPrefix(filepath.ToSlash(rel), "../../../") {
+		return filepath.ToSlash(name)
 	}
-	return filepath.ToSlash(name)
+	return filepath.ToSlash(rel)
 }
