@@ -79,14 +79,38 @@ func (r *reader) loadChunks(series storage.ChunkSeries) error {
 			r.histograms = true
 			return nil
 		}
-		n := chunk.NumSamples()
-		r.ts, r.vs = slices.Grow(r.ts, n), slices.Grow(r.vs, n)
-		r.floats = chunk.Iterator(r.floats)
-		if err := r.drain(r.floats); err != nil {
+		if err := r.loadChunk(chunk); err != nil {
 			return err
 		}
 	}
 	return r.chunks.Err()
+}
+
+func (r *reader) loadChunk(chunk chunkenc.Chunk) error {
+	if chunk.Encoding() != chunkenc.EncXOR {
+		n := chunk.NumSamples()
+		r.ts, r.vs = slices.Grow(r.ts, n), slices.Grow(r.vs, n)
+		r.floats = chunk.Iterator(r.floats)
+		return r.drain(r.floats)
+	}
+	before := len(r.ts)
+	ts, vs, err := xorSamples(chunk.Bytes(), r.ts, r.vs)
+	if err != nil {
+		return err
+	}
+	from, to := before, len(ts)
+	for from < to && ts[from] < r.mint {
+		from++
+	}
+	for to > from && ts[to-1] > r.maxt {
+		to--
+	}
+	if before > 0 && from < to && ts[from] <= ts[before-1] {
+		return errOverlap
+	}
+	r.ts, r.vs = append(ts[:before], ts[from:to]...), append(vs[:before], vs[from:to]...)
+	r.samples += int64(to - from)
+	return nil
 }
 
 func (r *reader) reset() {

@@ -66,7 +66,7 @@ func New(tenants, days int) *History {
 // End is when the history ends.
 func (h *History) End() time.Time { return Start().Add(time.Duration(h.days) * 24 * time.Hour) }
 
-// Samples is how many samples it has.
+// Samples is how many samples it has; one less for a series that begins late in its first scrape interval.
 func (h *History) Samples() int64 {
 	return int64(len(h.series)) * (int64(h.days)*int64(24*time.Hour/Scrape) + 1)
 }
