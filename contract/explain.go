@@ -28,7 +28,7 @@ func (r *reader) outcome(got spoken) string {
 	var text string
 	switch s, ok := got.spelled(); {
 	case got.kind == unknown || got.kind == outside:
-		return "can't be resolved: " + r.reason(got.value)
+		return "can't be resolved: " + r.reason(got)
 	case got.kind == textual:
 		text = fmt.Sprintf("is %q", got.text)
 	case got.kind == number:
@@ -71,6 +71,9 @@ func (r *Result) Explain(file string, line int) ([]Step, bool) {
 	}
 	steps := append([]Step(nil), best.steps...)
 	for _, fault := range best.Faults {
+		if fault.Error == "unresolved" {
+			continue // the last step of its field says so
+		}
 		steps = append(steps, Step{Field: fault.Field, Text: fault.Message, Pos: fault.Pos})
 	}
 	return steps, true

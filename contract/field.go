@@ -79,7 +79,7 @@ func (r *reader) usable(field string, got spoken) bool {
 	case got.env != "" && (got.kind == undefined || got.kind == number && math.IsNaN(got.num)):
 		r.unresolved(field, got, "the environment variable "+got.env+" has no default")
 	case got.kind == unknown, got.kind == outside:
-		r.unresolved(field, got, r.reason(got.value))
+		r.unresolved(field, got, r.reason(got))
 	default:
 		if got.env != "" {
 			if r.Env == nil {
@@ -93,11 +93,12 @@ func (r *reader) usable(field string, got spoken) bool {
 }
 
 // reason says why a value can't be told, and where that is decided if it is elsewhere.
-func (r *reader) reason(v value) string {
+func (r *reader) reason(got spoken) string {
+	v := got.value
 	if v.kind == outside {
 		return v.path + " comes from outside the tree"
 	}
-	if v.whyAt.File != "" && (v.whyAt.File != r.File || v.whyAt.Line != r.Line) {
+	if v.whyAt.File != "" && (v.whyAt.File != got.pos.File || v.whyAt.Line != got.pos.Line) {
 		return fmt.Sprintf("%s (%s)", v.why, v.whyAt)
 	}
 	return v.why
@@ -363,7 +364,7 @@ func (r *reader) tenantField() {
 		return
 	default:
 		if got.at.node == nil || got.at.src.path != r.File {
-			r.unresolved("tenant", got, r.reason(got.value))
+			r.unresolved("tenant", got, r.reason(got))
 			return
 		}
 		r.said.tenant = Tenant{Dynamic: spell(got.at)}
