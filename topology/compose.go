@@ -143,10 +143,7 @@ func (s *scan) load(ctx context.Context, given []*document, profiles []string) (
 			project, err = nil, fmt.Errorf("compose-go stops at a value of the wrong type: %v", r)
 		}
 	}()
-	details := types.ConfigDetails{WorkingDir: s.main, Environment: types.Mapping{}}
-	for k, v := range s.env {
-		details.Environment[k] = v
-	}
+	details := types.ConfigDetails{WorkingDir: s.main, Environment: maps.Clone(s.env)}
 	for _, d := range given {
 		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: s.root.abs(d.file), Content: d.content()})
 	}

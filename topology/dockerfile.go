@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -144,8 +145,8 @@ func targetStage(stages []stage, target string) (int, error) {
 
 // stageNamed finds the last stage of that name, or -1.
 func stageNamed(stages []stage, name string) int {
-	for i := len(stages) - 1; i >= 0; i-- {
-		if stages[i].name != "" && stages[i].name == strings.ToLower(name) {
+	for i, st := range slices.Backward(stages) {
+		if st.name != "" && strings.EqualFold(st.name, name) {
 			return i
 		}
 	}
@@ -177,7 +178,7 @@ func instructions(text string) ([]instruction, error) {
 				break
 			}
 		}
-		keyword, rest, _ := cutBlank(strings.TrimSpace(logical))
+		keyword, rest := cutBlank(strings.TrimSpace(logical))
 		if keyword == "" {
 			continue
 		}
@@ -192,12 +193,12 @@ func instructions(text string) ([]instruction, error) {
 	return list, nil
 }
 
-func cutBlank(s string) (string, string, bool) {
+func cutBlank(s string) (word, rest string) {
 	i := strings.IndexAny(s, " \t")
 	if i < 0 {
-		return s, "", false
+		return s, ""
 	}
-	return s[:i], strings.TrimSpace(s[i:]), true
+	return s[:i], strings.TrimSpace(s[i:])
 }
 
 func comment(line string) bool { return strings.HasPrefix(strings.TrimSpace(line), "#") }
@@ -229,7 +230,7 @@ func escapeOf(lines []string) string {
 func skipHeredocs(lines []string, at int, in instruction) (int, error) {
 	keyword, rest := in.keyword, in.rest
 	if keyword == "ONBUILD" {
-		keyword, rest, _ = cutBlank(rest)
+		keyword, rest = cutBlank(rest)
 	}
 	switch strings.ToUpper(keyword) {
 	case "RUN", "COPY", "ADD":
@@ -335,13 +336,13 @@ func hole(s string, known map[string]string) (string, int, error) {
 	inner := s[1:end]
 	n := nameLength(inner)
 	value, ok := known[inner[:n]]
-	switch operator, word := inner[n:], ""; {
+	switch rest := inner[n:]; {
 	case n == 0:
 		return "", 0, fmt.Errorf("%s is not a variable", quote("${"+inner+"}"))
-	case operator == "":
+	case rest == "":
 		return value, end + 1, undefined(inner[:n], ok)
 	default:
-		operator, word = cutOperator(operator)
+		operator, word := cutOperator(rest)
 		value, err := choose(operator, word, value, ok, known)
 		return value, end + 1, err
 	}

@@ -229,8 +229,7 @@ func items(n *yaml.Node) []*yaml.Node {
 // yamlPosition reads the place out of the YAML parser's error. Its reader, which refuses bytes that are not
 // text, gives none: then it is the first such byte.
 func yamlPosition(file string, text []byte, err error) slo.Position {
-	var load *yaml.LoadError
-	if errors.As(err, &load) && load.Mark.Line > 0 {
+	if load, ok := errors.AsType[*yaml.LoadError](err); ok && load.Mark.Line > 0 {
 		return slo.Position{File: file, Line: load.Mark.Line, Col: load.Mark.Column}
 	}
 	for i, r := range string(text) {
@@ -243,8 +242,7 @@ func yamlPosition(file string, text []byte, err error) slo.Position {
 }
 
 func yamlMessage(err error) string {
-	var load *yaml.LoadError
-	if errors.As(err, &load) {
+	if load, ok := errors.AsType[*yaml.LoadError](err); ok {
 		return load.Message
 	}
 	return oneLine(err.Error())

@@ -68,7 +68,7 @@ func scalar(text string) *yaml.Node {
 func parseRange(text string) (first Port, length int, ok bool) {
 	text, first.Protocol, _ = strings.Cut(text, "/")
 	first.Protocol = protocol(first.Protocol)
-	rest, containers, _ := cutLast(text)
+	rest, containers := cutLast(text)
 	low, high, ok := span(containers)
 	if !ok || first.Protocol != "tcp" && first.Protocol != "udp" && first.Protocol != "sctp" {
 		return Port{}, 1, false
@@ -78,19 +78,19 @@ func parseRange(text string) (first Port, length int, ok bool) {
 		return first, length, true
 	}
 	var hosts string
-	first.HostIP, hosts, _ = cutLast(rest)
+	first.HostIP, hosts = cutLast(rest)
 	first.HostIP = strings.Trim(first.HostIP, "[]")
 	low, high, ok = span(hosts)
 	first.Published = strconv.Itoa(low)
 	return first, length, ok && high-low+1 == length
 }
 
-func cutLast(s string) (before, after string, found bool) {
+func cutLast(s string) (before, after string) {
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 {
-		return "", s, false
+		return "", s
 	}
-	return s[:i], s[i+1:], true
+	return s[:i], s[i+1:]
 }
 
 // span reads FIRST-LAST.

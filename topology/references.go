@@ -340,8 +340,7 @@ func (s *scan) hole(d *document, n *yaml.Node, env map[string]string, unset map[
 }
 
 func requirement(text string, err error) string {
-	var missing *template.MissingRequiredError
-	if errors.As(err, &missing) {
+	if missing, ok := errors.AsType[*template.MissingRequiredError](err); ok {
 		return missing.Error()
 	}
 	return quote(text) + " is not a valid interpolation"

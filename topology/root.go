@@ -111,8 +111,7 @@ func (r root) directory(name string) bool {
 
 // plain drops the path from an error, since a finding names it already.
 func plain(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err
 	}
 	return err

@@ -118,8 +118,7 @@ func (s *scan) baseImage(service *Service, b *types.BuildConfig, text, file stri
 		return
 	}
 	line := 0
-	var at lineError
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[lineError](err); ok {
 		line = at.line
 	}
 	pos := slo.Position{File: file, Line: line}

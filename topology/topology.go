@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -185,12 +186,10 @@ func depth(dir string) int {
 func (s *scan) environment(given map[string]string) map[string]string {
 	env := map[string]string{}
 	if given != nil {
-		for k, v := range given {
-			env[k] = v
-		}
+		maps.Copy(env, given)
 		return env
 	}
-	for _, entry := range os.Environ() {
+	for _, entry := range os.Environ() { //nolint:forbidigo // Compose interpolates from the process; Options.Env takes its place
 		if k, v, ok := strings.Cut(entry, "="); ok {
 			env[k] = v
 		}

@@ -80,8 +80,3 @@ func service(t *testing.T, top *Topology, name string) Service {
 	}
 	return s
 }
-
-func isMissing(name string) bool {
-	_, err := os.Stat(name)
-	return os.IsNotExist(err)
-}
