@@ -89,7 +89,7 @@ type Sender struct {
 
 // running is what Run lends to Apply.
 type running struct {
-	stopping context.Context // ended when no more alerts will come
+	stopping context.Context //nolint:containedctx // not a call's: the life of Run, which the workers that Apply starts share
 	wg       *sync.WaitGroup // of the workers
 }
 

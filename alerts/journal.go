@@ -90,7 +90,7 @@ func encode(r record) ([]byte, error) {
 func decode(line []byte) (r record, ok bool) {
 	sum, text, found := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(" "))
 	want, err := strconv.ParseUint(string(sum), 16, 32)
-	if !found || err != nil || uint32(want) != crc32.ChecksumIEEE(text) {
+	if !found || err != nil || want != uint64(crc32.ChecksumIEEE(text)) {
 		return r, false
 	}
 	return r, json.Unmarshal(text, &r) == nil

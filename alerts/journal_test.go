@@ -1,6 +1,7 @@
 package alerts
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,7 +98,7 @@ func TestDamagedOutbox(t *testing.T) {
 		aside  bool
 	}{
 		{"cut short in the last line", func(b []byte) []byte { return b[:len(b)-5] }, "AB", false},
-		{"bits flipped in the second line", func(b []byte) []byte { b[strings.Index(string(b), `"B"`)+1] ^= 4; return b }, "AC", true},
+		{"bits flipped in the second line", func(b []byte) []byte { b[bytes.Index(b, []byte(`"B"`))+1] ^= 4; return b }, "AC", true},
 		{"all zero", func(b []byte) []byte { clear(b); return append(b, '\n') }, "", true},
 		{"empty", func([]byte) []byte { return nil }, "", false},
 	} {

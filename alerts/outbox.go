@@ -2,6 +2,7 @@ package alerts
 
 import (
 	"container/list"
+	"maps"
 	"sync"
 	"time"
 
@@ -49,9 +50,9 @@ type outbox struct {
 	number  uint64
 }
 
-func newOutbox(max int, retention time.Duration, dropped func(reason string, n int)) *outbox {
+func newOutbox(limit int, retention time.Duration, dropped func(reason string, n int)) *outbox {
 	return &outbox{
-		max: max, retention: retention, dropped: dropped,
+		max: limit, retention: retention, dropped: dropped,
 		items: map[string]*list.Element{}, order: list.New(), known: map[string]told{}, refused: map[string]time.Time{},
 	}
 }
@@ -247,7 +248,5 @@ func (i item) newer(other item) bool {
 func (o *outbox) learn(known map[string]told) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for key, t := range known {
-		o.known[key] = t
-	}
+	maps.Copy(o.known, known)
 }

@@ -119,12 +119,10 @@ func (p plainAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // answer tells the answers apart: delivered, the alerts' fault, anything else.
 func answer(err error) error {
-	var invalid *alert.PostAlertsBadRequest
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*alert.PostAlertsBadRequest](err); ok {
 		return &ErrRefused{Reason: clip(invalid.Payload)}
 	}
-	var internal *alert.PostAlertsInternalServerError
-	if errors.As(err, &internal) {
+	if internal, ok := errors.AsType[*alert.PostAlertsInternalServerError](err); ok {
 		return fmt.Errorf("status 500: %s", clip(internal.Payload))
 	}
 	var other *runtime.APIError

@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/prometheus/rules"
 )
 
-// real is an Alertmanager as Debian has it.
-type real struct {
+// debian is an Alertmanager as Debian has it.
+type debian struct {
 	url     string
 	program string
 	dir     string
@@ -26,7 +26,7 @@ type real struct {
 	output  bytes.Buffer
 }
 
-func startReal(t *testing.T) *real {
+func startReal(t *testing.T) *debian {
 	t.Helper()
 	program, err := exec.LookPath("prometheus-alertmanager")
 	if err != nil {
@@ -44,7 +44,7 @@ func startReal(t *testing.T) *real {
 	}
 	address := l.Addr().String()
 	l.Close()
-	r := &real{url: "http://" + address, program: program, dir: t.TempDir()}
+	r := &debian{url: "http://" + address, program: program, dir: t.TempDir()}
 	config := "route: {receiver: none, group_wait: 0s}\nreceivers: [{name: none}]\n"
 	if err := os.WriteFile(filepath.Join(r.dir, "alertmanager.yml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func startReal(t *testing.T) *real {
 	return r
 }
 
-func (r *real) start(t *testing.T) {
+func (r *debian) start(t *testing.T) {
 	t.Helper()
 	r.cmd = exec.Command(r.program, "--config.file="+filepath.Join(r.dir, "alertmanager.yml"), "--storage.path="+filepath.Join(r.dir, "data"),
 		"--web.listen-address="+r.url[len("http://"):], "--cluster.listen-address=")
@@ -73,13 +73,13 @@ func (r *real) start(t *testing.T) {
 }
 
 // kill ends the process as kill -9 does.
-func (r *real) kill() {
+func (r *debian) kill() {
 	_ = r.cmd.Process.Kill() // it may have ended by itself
 	_ = r.cmd.Wait()
 }
 
 // until asks the other process again and again: its clock is not ours to fake.
-func (r *real) until(t *testing.T, what string, reached func() bool) {
+func (r *debian) until(t *testing.T, what string, reached func() bool) {
 	t.Helper()
 	tick, late := time.NewTicker(50*time.Millisecond), time.After(30*time.Second)
 	defer tick.Stop()
@@ -101,7 +101,7 @@ type got struct {
 }
 
 // active are the alerts that fire.
-func (r *real) active(t *testing.T) map[string]got {
+func (r *debian) active(t *testing.T) map[string]got {
 	t.Helper()
 	found := map[string]got{}
 	resp, err := http.Get(r.url + "/api/v2/alerts")

@@ -166,7 +166,7 @@ func (w *worker) run(stopping context.Context) {
 	go w.bound(work, stopping, cancel) // ends with work
 	pause := firstPause
 	for work.Err() == nil {
-		batch := w.outbox.take(batchSize, time.Now())
+		batch := w.outbox.take(batchSize, time.Now()) //nolint:forbidigo // the worker's own Run loop
 		if len(batch) == 0 {
 			if stopping.Err() != nil {
 				return
@@ -252,7 +252,7 @@ func (w *worker) deliver(ctx context.Context, batch []item) bool {
 	case len(batch) == 1:
 		w.m.failed.Inc()
 		w.log.Error("Alertmanager calls an alert invalid; it is dropped", "alert", batch[0].key(), "err", err)
-		w.outbox.refuse(batch[0], time.Now())
+		w.outbox.refuse(batch[0], time.Now()) //nolint:forbidigo // the worker's own Run loop
 		w.write([]record{{Done: &batch[0]}})
 		w.m.queue.Set(float64(w.outbox.length()))
 		return true

@@ -10,7 +10,7 @@ import (
 // hangUp ends all connections to targets at once. Upstream lets a scrape under way go on until its timeout,
 // and a target that hangs would hold up the end of the program for so long.
 type hangUp struct {
-	ctx context.Context // not a call's context, which must not be kept, but the lifetime of all connections
+	ctx context.Context //nolint:containedctx // not a call's context, which must not be kept, but the lifetime of all connections
 	now context.CancelFunc
 }
 
@@ -27,7 +27,7 @@ func (h *hangUp) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	return &conn{Conn: c, forget: context.AfterFunc(h.ctx, func() { c.Close() })}, nil
+	return &conn{Conn: c, forget: context.AfterFunc(h.ctx, func() { _ = c.Close() })}, nil
 }
 
 // conn is closed by its hangUp, unless it was closed before.

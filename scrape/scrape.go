@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/discovery"
+
 	// Discovery mechanisms enter upstream's registry by being imported: it has no other door. These three are
 	// all that slowburn speaks; a configuration that names another is refused.
 	_ "github.com/prometheus/prometheus/discovery/dns"
@@ -84,6 +85,8 @@ func New(app storage.AppendableV2, o Options) (*Scraper, error) {
 // alignOff keeps scrapes from being given the time at which they should have happened: after the clock has stepped back,
 // upstream would go on in the future until real time has caught up, and the database would refuse it all. Upstream has
 // this as a variable of its package, read by every scrape loop; it is written once, before the first of them exists.
+//
+//nolint:gochecknoglobals // it stands for a variable of upstream's package, and is as global as that
 var alignOff = sync.OnceFunc(func() { promscrape.AlignScrapeTimestamps = false })
 
 // Apply replaces what is scraped. Everything that can fail is done first; on an error nothing has changed.

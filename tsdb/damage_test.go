@@ -90,7 +90,7 @@ func TestDamagedLog(t *testing.T) {
 			}
 			for name, content := range before {
 				kept, err := os.ReadFile(filepath.Join(copies[0], "wal", name))
-				if err != nil || string(kept) != string(content) {
+				if err != nil || !bytes.Equal(kept, content) {
 					t.Errorf("%s is not kept as it was: %v", name, err)
 				}
 			}

@@ -115,7 +115,7 @@ func (h *History) openBlocks(dir string) {
 // and repairs them where they are damaged, without a byte of the logs being copied or changed.
 func (h *History) openLog(dir string, o HistoryOptions) error {
 	if _, last, err := wlog.Segments(filepath.Join(dir, "wal")); err != nil || last < 0 {
-		return nil // blocks only
+		return nil //nolint:nilerr // blocks only
 	}
 	temp, err := os.MkdirTemp(o.TempDir, "slowburn-history-")
 	if err != nil {
@@ -132,7 +132,7 @@ func (h *History) openLog(dir string, o HistoryOptions) error {
 	db, err := promtsdb.Open(temp, o.Logger, registry, opts, nil)
 	if err != nil {
 		h.damaged = append(h.damaged, fmt.Sprintf("write-ahead log: %s", firstDamage(dir)))
-		return nil
+		return nil //nolint:nilerr // the blocks can be read all the same, and the damage is told
 	}
 	db.DisableCompactions()
 	h.head = db

@@ -142,8 +142,7 @@ func (r *reader) parse(ctx context.Context, piece []byte, first int) error {
 	if err == nil {
 		return nil
 	}
-	var fault *atLine
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*atLine](err); ok {
 		return fmt.Errorf("%s:%d: %w", r.name, first+bytes.Count(piece[:bad], []byte("\n")), fault.err)
 	}
 	for n, line := range bytes.SplitAfter(piece, []byte("\n")) {

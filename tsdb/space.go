@@ -16,7 +16,7 @@ func (db *DB) room() error {
 	}
 	free, size, err := db.opts.Space(db.dir)
 	if err != nil {
-		return nil
+		return nil //nolint:nilerr // see above
 	}
 	if mark := freeMark(db.opts.MinFree, size); free < mark {
 		return fmt.Errorf("tsdb %s: %w: %d MiB free, %d MiB needed: make room, or lower the retention",

@@ -13,7 +13,8 @@ func volumeSpace(dir string) (free, size uint64, err error) {
 	if err := syscall.Statfs(dir, &fs); err != nil {
 		return 0, 0, err
 	}
-	return uint64(fs.Bavail) * uint64(fs.Bsize), uint64(fs.Blocks) * uint64(fs.Bsize), nil
+	block := uint64(fs.Bsize)
+	return fs.Bavail * block, fs.Blocks * block, nil
 }
 
 func isLocked(err error) bool { return errors.Is(err, syscall.EWOULDBLOCK) }

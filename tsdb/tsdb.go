@@ -224,7 +224,7 @@ func (db *DB) Extent() (mint, maxt int64, ok bool) {
 	return mint, maxt, mint <= maxt
 }
 
-// CleanTombstones, Delete, Snapshot, Stats, WALReplayStatus and BlockMetas are what web/api/v1 asks of a database.
+// CleanTombstones removes deleted samples from the blocks; it and those below are what web/api/v1 asks of a database.
 func (db *DB) CleanTombstones() error {
 	_, err := read(db, func(g *generation) (struct{}, error) { return struct{}{}, g.db.CleanTombstones() })
 	return err

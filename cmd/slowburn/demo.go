@@ -141,7 +141,7 @@ func serviceNames(w *workspace) []string {
 // watch tells the rest: scrape, burn rates, pending, firing, resolved.
 func (d *demo) watch(ctx context.Context, w *workspace, shop *playedShop, dataDir string) (err error) {
 	p := &plan{objectives: w.objectives, rules: evaluator.Rules{Groups: w.groups}}
-	if p.scrape, err = scrape.Config(scrape.Config{}).With(shop.jobs()...); err != nil {
+	if p.scrape, err = (scrape.Config{}).With(shop.jobs()...); err != nil {
 		return err
 	}
 	live, err := newWatch(watchOptions{

@@ -40,7 +40,7 @@ type playedShop struct {
 }
 
 func newPlayedShop(seed uint64, names ...string) (*playedShop, error) {
-	shop := &playedShop{random: rand.New(rand.NewPCG(seed, seed))} //nolint:gosec // traffic, not secrets
+	shop := &playedShop{random: rand.New(rand.NewPCG(seed, seed))}
 	for _, name := range names {
 		service, err := newPlayedService(name)
 		if err != nil {
@@ -53,7 +53,7 @@ func newPlayedShop(seed uint64, names ...string) (*playedShop, error) {
 }
 
 func newPlayedService(name string) (*playedService, error) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("play service %s: %w", name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -124,16 +125,17 @@ func labelsOf(m *dto.Metric) map[string]string {
 
 func (s *story) show(now time.Time, burning map[string]reading) {
 	s.shown = now
-	line := s.clock(now) + "search burns"
+	var line strings.Builder
+	line.WriteString(s.clock(now) + "search burns")
 	for _, tenant := range slices.Sorted(maps.Keys(burning)) {
 		r := burning[tenant]
 		style := report.Green
 		if r.windows["5s"] > 1 {
 			style = report.Red
 		}
-		line += "  " + s.say.text.Paint(fmt.Sprintf("%s %.1fx over 5s, %.1fx over 1m", tenant, r.windows["5s"], r.windows["1m"]), style)
+		line.WriteString("  " + s.say.text.Paint(fmt.Sprintf("%s %.1fx over 5s, %.1fx over 1m", tenant, r.windows["5s"], r.windows["1m"]), style))
 	}
-	s.say.line("%s", line)
+	s.say.line("%s", line.String())
 }
 
 // follow says what changed among the alerts.

@@ -29,7 +29,7 @@ func TestEndToEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !haveProgram(t, filepath.Join(shop, "services/search/dist/main.js"), "run npm ci && npm run build in fixtures/shop") {
+	if !haveProgram(t, filepath.Join(shop, "services", "search", "dist", "main.js"), "run npm ci && npm run build in fixtures/shop") {
 		t.Skip("the shop is not built: run npm ci && npm run build in fixtures/shop")
 	}
 	ports := startShop(t, node, shop)
@@ -83,7 +83,7 @@ func startShop(t *testing.T, node, shop string) map[string]string {
 	ports := map[string]string{}
 	for service := range asks {
 		ports[service] = freePort(t)
-		start(t, []string{"HOST=127.0.0.1", "PORT=" + ports[service]}, node, filepath.Join(shop, "services", service, "dist/main.js"))
+		start(t, []string{"HOST=127.0.0.1", "PORT=" + ports[service]}, node, filepath.Join(shop, "services", service, "dist", "main.js"))
 	}
 	for service, port := range ports {
 		eventually(t, 20*time.Second, service+" answers", func() (bool, string) {

@@ -47,12 +47,12 @@ func start(t *testing.T, env []string, name string, args ...string) *process {
 		}
 	}()
 	go func() { // ends with the process, which the cleanup ends
-		p.cmd.Wait() //nolint:errcheck // the exit status is read from ProcessState
-		in.Close()   //nolint:errcheck // a pipe's Close returns nil
+		p.cmd.Wait()
+		in.Close()
 		close(p.done)
 	}()
 	t.Cleanup(func() {
-		p.cmd.Process.Kill() //nolint:errcheck // it may have ended
+		p.cmd.Process.Kill()
 		<-p.done
 		if t.Failed() {
 			t.Logf("%s wrote:\n%s", name, p.output())
@@ -108,7 +108,7 @@ func get(url string) (int, string) {
 }
 
 func request(method, url, body string, header map[string]string) (int, string) {
-	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body)) //nolint:noctx // the client has a timeout
+	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
 	if err != nil {
 		return 0, err.Error()
 	}

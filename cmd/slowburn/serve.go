@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -128,17 +129,17 @@ func redacted(f *pflag.Flag) string {
 	if !ok {
 		return f.Value.String()
 	}
-	shown := ""
+	var shown strings.Builder
 	for i, v := range list.GetSlice() {
 		if u, err := url.Parse(v); err == nil && u.User != nil {
 			v = u.Redacted()
 		}
 		if i > 0 {
-			shown += ","
+			shown.WriteString(",")
 		}
-		shown += v
+		shown.WriteString(v)
 	}
-	return shown
+	return shown.String()
 }
 
 // plan reads the directory and the files named by flags. Nothing live is touched.

@@ -61,7 +61,7 @@ Exit status: 0 validated, 1 findings at or above --fail-on, 2 could not run.`,
 		case report.Held:
 			return errFindings
 		case report.Unknown:
-			return fmt.Errorf("verify %s: a phase could not run, see the report", dir)
+			return fmt.Errorf("verify %s: not all phases ran, see the report", dir)
 		}
 		return nil
 	}

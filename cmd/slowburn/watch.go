@@ -66,7 +66,7 @@ type watch struct {
 
 // newWatch opens all that can fail to open: first the port, then the data directory. Close it when done.
 func newWatch(o watchOptions, p *plan) (_ *watch, err error) {
-	ln, err := net.Listen("tcp", o.listen)
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", o.listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w: choose another address with --listen", o.listen, err)
 	}
