@@ -153,7 +153,6 @@ type finder struct {
 
 	declarations []Declaration
 	suppressions []suppression
-	accounted    []int // where in the text a mention of our names is explained
 }
 
 func (f *finder) run() {

@@ -15,13 +15,11 @@ const (
 	KindAwaitExpression                        = ast.KindAwaitExpression
 	KindBarBarToken                            = ast.KindBarBarToken
 	KindBarToken                               = ast.KindBarToken
-	KindBigIntLiteral                          = ast.KindBigIntLiteral
 	KindBinaryExpression                       = ast.KindBinaryExpression
 	KindBindingElement                         = ast.KindBindingElement
 	KindBlock                                  = ast.KindBlock
 	KindCallExpression                         = ast.KindCallExpression
 	KindCaretToken                             = ast.KindCaretToken
-	KindCatchClause                            = ast.KindCatchClause
 	KindClassDeclaration                       = ast.KindClassDeclaration
 	KindClassExpression                        = ast.KindClassExpression
 	KindClassStaticBlockDeclaration            = ast.KindClassStaticBlockDeclaration
@@ -51,7 +49,6 @@ const (
 	KindFalseKeyword                           = ast.KindFalseKeyword
 	KindForInStatement                         = ast.KindForInStatement
 	KindForOfStatement                         = ast.KindForOfStatement
-	KindForStatement                           = ast.KindForStatement
 	KindFunctionDeclaration                    = ast.KindFunctionDeclaration
 	KindFunctionExpression                     = ast.KindFunctionExpression
 	KindGetAccessor                            = ast.KindGetAccessor
@@ -59,7 +56,6 @@ const (
 	KindGreaterThanGreaterThanGreaterThanToken = ast.KindGreaterThanGreaterThanGreaterThanToken
 	KindGreaterThanGreaterThanToken            = ast.KindGreaterThanGreaterThanToken
 	KindGreaterThanToken                       = ast.KindGreaterThanToken
-	KindHeritageClause                         = ast.KindHeritageClause
 	KindIdentifier                             = ast.KindIdentifier
 	KindImportClause                           = ast.KindImportClause
 	KindImportDeclaration                      = ast.KindImportDeclaration
@@ -67,7 +63,6 @@ const (
 	KindImportKeyword                          = ast.KindImportKeyword
 	KindImportSpecifier                        = ast.KindImportSpecifier
 	KindInterfaceDeclaration                   = ast.KindInterfaceDeclaration
-	KindJsxExpression                          = ast.KindJsxExpression
 	KindJsxText                                = ast.KindJsxText
 	KindLessThanEqualsToken                    = ast.KindLessThanEqualsToken
 	KindLessThanLessThanToken                  = ast.KindLessThanLessThanToken
@@ -79,8 +74,6 @@ const (
 	KindMinusToken                             = ast.KindMinusToken
 	KindModuleBlock                            = ast.KindModuleBlock
 	KindModuleDeclaration                      = ast.KindModuleDeclaration
-	KindNamedExports                           = ast.KindNamedExports
-	KindNamedImports                           = ast.KindNamedImports
 	KindNamespaceExport                        = ast.KindNamespaceExport
 	KindNamespaceImport                        = ast.KindNamespaceImport
 	KindNewExpression                          = ast.KindNewExpression
@@ -116,9 +109,6 @@ const (
 	KindStringLiteral                          = ast.KindStringLiteral
 	KindSuperKeyword                           = ast.KindSuperKeyword
 	KindTemplateExpression                     = ast.KindTemplateExpression
-	KindTemplateHead                           = ast.KindTemplateHead
-	KindTemplateMiddle                         = ast.KindTemplateMiddle
-	KindTemplateTail                           = ast.KindTemplateTail
 	KindThisKeyword                            = ast.KindThisKeyword
 	KindTildeToken                             = ast.KindTildeToken
 	KindTrueKeyword                            = ast.KindTrueKeyword

@@ -115,21 +115,8 @@ func IsLet(declaration *Node) bool {
 // IsStatic reports whether a class member is static.
 func IsStatic(member *Node) bool { return ast.IsStatic(member) }
 
-// IsAmbient reports whether a declaration has no value at run time of this file: declare const x.
-func IsAmbient(declaration *Node) bool {
-	return ast.GetCombinedModifierFlags(declaration)&ast.ModifierFlagsAmbient != 0
-}
-
-// IsDefaultExport reports whether a declaration carries export default.
-func IsDefaultExport(declaration *Node) bool {
-	return ast.GetCombinedModifierFlags(declaration)&ast.ModifierFlagsDefault != 0
-}
-
 // IsFunctionLike reports whether a node opens a function: its own this and arguments, arrows included.
 func IsFunctionLike(node *Node) bool { return ast.IsFunctionLike(node) }
 
 // IsAssignment reports whether an operator token assigns to what stands left of it.
 func IsAssignment(operator Kind) bool { return ast.IsAssignmentOperator(operator) }
-
-// Missing reports whether the parser invented the node while it recovered from a fault.
-func Missing(node *Node) bool { return ast.NodeIsMissing(node) }
