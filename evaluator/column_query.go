@@ -190,7 +190,8 @@ func (j *job) standIn(v *vector) int {
 // substitute puts selectors in the place of the expressions that have names.
 func substitute(expr parser.Expr, names map[string]string) parser.Expr {
 	if name, ok := names[expr.String()]; ok {
-		selector := &parser.VectorSelector{LabelMatchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, standIn, name)}}
+		// Not by equality: absent() makes labels of that.
+		selector := &parser.VectorSelector{LabelMatchers: []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, standIn, name)}}
 		return &parser.ParenExpr{Expr: selector} // a brace after group_left would be read as its labels
 	}
 	switch e := expr.(type) {

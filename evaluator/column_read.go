@@ -87,14 +87,15 @@ func (r *reader) loadChunks(series storage.ChunkSeries) error {
 }
 
 func (r *reader) loadChunk(chunk chunkenc.Chunk) error {
-	if chunk.Encoding() != chunkenc.EncXOR {
+	plain, ok := chunk.(*chunkenc.XORChunk)
+	if !ok { // another encoding, or one that a TSDB's head watches over
 		n := chunk.NumSamples()
 		r.ts, r.vs = slices.Grow(r.ts, n), slices.Grow(r.vs, n)
 		r.floats = chunk.Iterator(r.floats)
 		return r.drain(r.floats)
 	}
 	before := len(r.ts)
-	ts, vs, err := xorSamples(chunk.Bytes(), r.ts, r.vs)
+	ts, vs, err := xorSamples(plain.Bytes(), r.ts, r.vs)
 	if err != nil {
 		return err
 	}
@@ -108,7 +109,9 @@ func (r *reader) loadChunk(chunk chunkenc.Chunk) error {
 	if before > 0 && from < to && ts[from] <= ts[before-1] {
 		return errOverlap
 	}
-	r.ts, r.vs = append(ts[:before], ts[from:to]...), append(vs[:before], vs[from:to]...)
+	kept := before + copy(ts[before:], ts[from:to])
+	copy(vs[before:], vs[from:to])
+	r.ts, r.vs = ts[:kept], vs[:kept]
 	r.samples += int64(to - from)
 	return nil
 }

@@ -179,19 +179,18 @@ func (r *bitReader) wide(n int) uint64 {
 
 // deltaOfDelta reads by how much the distance between two samples differs from the distance before.
 func (r *bitReader) deltaOfDelta() int64 {
-	if r.take(1) == 0 {
-		return 0
+	prefix := 0 // as many ones as stand before a zero, at most four
+	for prefix < 4 && r.take(1) == 1 {
+		prefix++
 	}
-	var width int
-	switch {
-	case r.take(1) == 0:
-		width = 14
-	case r.take(1) == 0:
-		width = 17
-	case r.take(1) == 0:
-		width = 20
-	default:
+	width := 0
+	switch prefix {
+	case 0:
+		return 0
+	case 4:
 		return int64(r.take64())
+	default:
+		width = 11 + 3*prefix
 	}
 	v := int64(r.take(width))
 	if v > 1<<(width-1) {

@@ -96,10 +96,8 @@ func BenchmarkXORSamples(b *testing.B) {
 		var it chunkenc.Iterator
 		for b.Loop() {
 			it = data.Iterator(it)
-			ts, vs = ts[:0], vs[:0]
-			for it.Next() != chunkenc.ValNone {
-				t, v := it.At()
-				ts, vs = append(ts, t), append(vs, v)
+			for i := 0; it.Next() != chunkenc.ValNone; i++ {
+				ts[i], vs[i] = it.At()
 			}
 		}
 	})

@@ -127,6 +127,11 @@ func TestReplayOfRandomWorldsAgreesWithTheReference(t *testing.T) {
 		}
 	}
 	t.Log(methods)
+	for m, least := range map[Method]uint64{Columnar: 2 * n, Ranged: n / 4, Ticked: n / 10, Grouped: n} {
+		if n >= 60 && uint64(methods[m]) < least {
+			t.Errorf("only %d rules by %s: the worlds prove little of it", methods[m], m)
+		}
+	}
 }
 
 func FuzzReplay(f *testing.F) {

@@ -24,6 +24,7 @@ type world struct {
 	groups  *rulefmt.RuleGroups
 	start   time.Time
 	end     time.Time
+	wild    int // rules so far
 }
 
 // chunked shows a memory as chunks too, as a TSDB does.
@@ -171,7 +172,7 @@ func (w *world) histograms() {
 // write makes the rule groups.
 func (w *world) write() {
 	w.groups = &rulefmt.RuleGroups{}
-	for i := range 1 + w.rand.IntN(3) {
+	for i := range 1 + w.rand.IntN(2)*w.rand.IntN(3) {
 		g := rulefmt.RuleGroup{Name: fmt.Sprintf("g%d", i)}
 		if w.rand.IntN(2) == 0 {
 			g.Interval = model.Duration(time.Duration(10+w.rand.IntN(120)) * time.Second)
@@ -190,7 +191,7 @@ func (w *world) write() {
 			g.Rules = append(g.Rules, w.burnRates()...)
 		}
 		for range w.rand.IntN(4) {
-			g.Rules = append(g.Rules, w.wildRule(i))
+			g.Rules = append(g.Rules, w.wildRule())
 		}
 		w.groups.Groups = append(w.groups.Groups, g)
 	}
@@ -229,16 +230,26 @@ func (w *world) duration() model.Duration {
 	return model.Duration([]time.Duration{0, 0, time.Minute, 3 * time.Minute, 100 * time.Second}[w.rand.IntN(5)])
 }
 
-func (w *world) wildRule(group int) rulefmt.Rule {
+func (w *world) wildRule() rulefmt.Rule {
 	expr := w.vector(3)
 	if w.rand.IntN(3) > 0 {
-		return rulefmt.Rule{Record: fmt.Sprintf("wild:%d", w.rand.IntN(3)+group), Expr: expr, Labels: w.labelSet()}
+		name := w.wild
+		if w.rand.IntN(8) == 0 {
+			name = w.rand.IntN(3)
+		}
+		w.wild++
+		return rulefmt.Rule{Record: fmt.Sprintf("wild:%d", name), Expr: expr, Labels: w.labelSet()}
 	}
 	r := rulefmt.Rule{Alert: fmt.Sprintf("Wild%d", w.rand.IntN(2)), Expr: expr, For: w.duration(), KeepFiringFor: w.duration(), Labels: w.labelSet()}
 	if w.rand.IntN(4) == 0 {
 		r.Labels = map[string]string{"who": `{{ $labels.tenant }}`, "much": `{{ if gt $value 1.0 }}yes{{ else }}no{{ end }}`}
 	}
 	return r
+}
+
+// earlier names a recording that an earlier rule makes, as a rule.
+func (w *world) earlier() string {
+	return fmt.Sprintf("wild:%d", max(0, w.rand.IntN(w.wild+1)-1+w.rand.IntN(16)/15))
 }
 
 func (w *world) labelSet() map[string]string {
@@ -285,10 +296,10 @@ func (w *world) vector(depth int) string {
 
 // leaf is a selector, or a function of a range of one.
 func (w *world) leaf() string {
-	selector := w.pick("requests_total", "requests_total", "load", "latency_bucket", "wild:0", "wild:1", "wild:2", "error_budget:burn_rate:5m", "native", "ALERTS", `{__name__=~"requests_total|load"}`) +
+	selector := w.pick("requests_total", "requests_total", "load", "latency_bucket", w.earlier(), w.earlier(), "error_budget:burn_rate:5m", "native", w.pick("load", "load", "ALERTS"), `{__name__=~"requests_total|load"}`) +
 		w.pick("", "", `{service="api"}`, `{code=~"5.."}`, `{tenant!="a"}`, `{service="web",code!~"4.."}`)
 	selector = strings.Replace(selector, "}{", ",", 1)
-	offset := w.pick("", "", "", " offset 1m", " offset 7m", " offset -1m", " @ 1700000300")
+	offset := w.pick("", "", "", "", " offset 1m", " offset 7m", w.pick("", " offset -1m", " @ 1700000300"))
 	if w.rand.IntN(3) == 0 {
 		return selector + offset
 	}
