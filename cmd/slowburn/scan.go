@@ -24,6 +24,7 @@ budget, its alerting threshold in all equivalents, whose budget it is, and where
 What can't be resolved is a finding at its place; nothing is guessed.`,
 		Example: `  slowburn scan
   slowburn scan services -o json | jq .declarations
+  slowburn scan --docker             # and compare with the containers that run here
   slowburn scan --explain services/api/src/api.ts:12`,
 		Args: cobra.MaximumNArgs(1),
 	}
@@ -85,6 +86,7 @@ var errTopology = fmt.Errorf("the Compose files have faults, see above; mend the
 type scanned struct {
 	Directory    string                 `json:"directory"`
 	Services     []topology.Service     `json:"services"`
+	Engine       *topology.Engine       `json:"engine,omitempty"` // with --docker
 	Declarations []contract.Declaration `json:"declarations"`
 	SLOs         []scannedSLO           `json:"slos"`
 	Findings     []slo.Finding          `json:"findings"`
@@ -125,7 +127,7 @@ func writeScan(cmd *cobra.Command, form string, w *workspace) error {
 	}
 	text(cmd.ErrOrStderr()).Findings(w.findings)
 	return writeAs(out, form, scanned{
-		Directory: w.dir, Services: w.topology.Services, Declarations: orEmpty(w.contract.Declarations),
+		Directory: w.dir, Services: w.topology.Services, Engine: w.engine, Declarations: orEmpty(w.contract.Declarations),
 		SLOs: scannedSLOs(w.objectives), Findings: orEmpty(w.findings), Stats: w.contract.Stats,
 	})
 }
@@ -272,9 +274,17 @@ func writeExplanation(w io.Writer, r *contract.Result, place string) error {
 	if !ok {
 		return fmt.Errorf("--explain %s: no declaration there; slowburn scan lists where they are", place)
 	}
-	t := text(w)
+	var rows [][]report.Cell
+	last := ""
 	for _, s := range steps {
-		t.Printf("%s  %s\n", t.Paint(report.Printable(s.Pos.String()), report.Bold), report.Printable(s.Text))
+		row := report.Cells(s.Field, s.Text, s.Pos.String())
+		row[0].Style = report.Bold
+		if s.Field == last {
+			row[0].Text = ""
+		}
+		last = s.Field
+		rows = append(rows, row)
 	}
+	text(w).Table([]string{"FIELD", "STEP", "AT"}, rows)
 	return nil
 }

@@ -186,10 +186,21 @@ func tellTopology(w *workspace) (string, map[string]any) {
 	}
 	slices.Sort(runtimes)
 	detail := fmt.Sprintf("%s in %s, running %s", report.Count(containers, "service container"), report.Count(len(w.topology.Files), "Compose file"), orNone(runtimes))
-	return detail, map[string]any{
+	figures := map[string]any{
 		"compose_files": len(w.topology.Files), "services": len(w.topology.Services), "service_containers": containers,
 		"runtime_versions": versions, "scrape_targets": targets,
 	}
+	if w.engine != nil {
+		running := 0
+		for _, c := range w.engine.Containers {
+			if c.Running() {
+				running++
+			}
+		}
+		figures["docker_engine"], figures["running_containers"] = w.engine.Version, running
+		detail += fmt.Sprintf("; Docker %s runs %s", w.engine.Version, report.Count(running, "container"))
+	}
+	return detail, figures
 }
 
 func tellContract(w *workspace) (string, map[string]any) {

@@ -21,6 +21,7 @@ type workspace struct {
 	dir        string
 	settings   readSettings
 	topology   *topology.Topology
+	engine     *topology.Engine // nil where none was asked
 	contract   *contract.Result
 	objectives []slo.Objective
 	findings   []slo.Finding
@@ -35,6 +36,7 @@ type readSettings struct {
 	tenantLabel  string
 	serviceLabel string
 	windowScale  float64
+	docker       string // a Docker engine to compare with; empty: none
 	logger       *slog.Logger
 }
 
@@ -46,6 +48,8 @@ func addReadFlags(cmd *cobra.Command) *readSettings {
 	f.StringVar(&s.policy, "policy", slo.DefaultPolicy().Name, "tiers of contracts that name no policy: default (two that page), sre (and two that open tickets)")
 	f.StringVar(&s.tenantLabel, "tenant-label", "", "tenant label of contracts that name none")
 	f.StringVar(&s.serviceLabel, "service-label", "service", "label that carries the service on its series; - for none")
+	f.StringVar(&s.docker, "docker", "", "Docker engine to compare the Compose files with, such as unix:///var/run/docker.sock; nothing is changed there")
+	f.Lookup("docker").NoOptDefVal = topology.DefaultHost
 	f.Float64Var(&s.windowScale, "window-scale", 1, "multiply all windows, for demonstrations and tests that can't wait an hour")
 	return s
 }
@@ -92,7 +96,25 @@ func (w *workspace) readTopology(ctx context.Context) (err error) {
 		return err
 	}
 	w.findings = append(w.findings, w.topology.Findings...)
+	w.readEngine(ctx)
 	return nil
+}
+
+// readEngine asks the Docker engine, if one is named. An engine that can't be asked is a finding: the
+// Compose files say all that the rules need.
+func (w *workspace) readEngine(ctx context.Context) {
+	if w.settings.docker == "" {
+		return
+	}
+	engine, err := topology.Inspect(ctx, w.settings.docker)
+	if err != nil {
+		w.findings = append(w.findings, topology.Unreachable(err))
+		return
+	}
+	w.engine = engine
+	for _, d := range w.topology.Compare(engine) {
+		w.findings = append(w.findings, d.Finding())
+	}
 }
 
 func (w *workspace) readContract(ctx context.Context) (err error) {
