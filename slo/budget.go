@@ -2,6 +2,7 @@ package slo
 
 import (
 	"fmt"
+	"math"
 	"math/big"
 	"strconv"
 	"strings"
@@ -24,6 +25,9 @@ func ParseTarget(s string) (Target, error) {
 		r.Quo(r, big.NewRat(100, 1))
 	}
 	f, _ := r.Float64()
+	if percent && (f <= 0 || f >= 1) {
+		return 0, fmt.Errorf("target %s outside (0%%, 100%%): write a percentage such as 99.5%%", text)
+	}
 	return NewTarget(f)
 }
 
@@ -62,17 +66,22 @@ func (t Target) String() string { return FormatPercent(float64(t)) }
 
 // BudgetSpent is the share of the whole budget that burning at rate for d spends, over an SLO period window.
 func BudgetSpent(rate float64, d, window time.Duration) float64 {
-	r := new(big.Rat).Mul(decimal(rate), big.NewRat(int64(d), int64(window)))
-	f, _ := r.Float64()
-	return f
+	return scaleBy(rate, int64(d), int64(window))
 }
 
 // FactorFor is the burn rate that spends the share spent of the budget within d, over an SLO period window:
 // spent × window / d (SRE workbook, chapter 5).
 func FactorFor(spent float64, d, window time.Duration) float64 {
-	r := new(big.Rat).Mul(decimal(spent), big.NewRat(int64(window), int64(d)))
-	f, _ := r.Float64()
-	return f
+	return scaleBy(spent, int64(window), int64(d))
+}
+
+// scaleBy is f × numerator / denominator in decimal.
+func scaleBy(f float64, numerator, denominator int64) float64 {
+	if denominator == 0 || !finite(f) {
+		return f * float64(numerator) / float64(denominator) // as floats have it: an infinity or NaN
+	}
+	scaled, _ := new(big.Rat).Mul(decimal(f), big.NewRat(numerator, denominator)).Float64()
+	return scaled
 }
 
 // FormatNumber prints f exactly and in its shortest form, without an exponent for the sizes that SLOs have.
@@ -95,27 +104,37 @@ func decimal(f float64) *big.Rat {
 	return r
 }
 
-// parseDecimal reads a plain decimal number; fractions and hexadecimal, which big.Rat would take, are refused.
+// parseDecimal reads a plain decimal number; fractions and hexadecimal, which big.Rat would take, are refused,
+// and so are sizes that no target or threshold has.
 func parseDecimal(s string) (*big.Rat, bool) {
-	if s == "" || len(s) > 40 || strings.Trim(s, "0123456789.eE+-_") != "" {
+	if s == "" || len(s) > 40 || strings.Trim(s, "0123456789.eE+-") != "" {
 		return nil, false
 	}
-	if f, err := strconv.ParseFloat(s, 64); err != nil || f > 1e18 || f < -1e18 || f != 0 && f < 1e-18 && f > -1e-18 {
+	f, err := strconv.ParseFloat(s, 64)
+	if err != nil || f > 1e18 || f < -1e18 {
 		return nil, false
+	}
+	mantissa, _, _ := strings.Cut(strings.ToLower(s), "e")
+	if zero := !strings.ContainsAny(mantissa, "123456789"); !zero && f < 1e-18 && f > -1e-18 {
+		return nil, false // 1e-400 too, which ParseFloat rounds to 0
 	}
 	return new(big.Rat).SetString(s)
 }
 
+func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+
 func multiply(a, b float64) float64 {
+	if !finite(a) || !finite(b) {
+		return a * b
+	}
 	f, _ := new(big.Rat).Mul(decimal(a), decimal(b)).Float64()
 	return f
 }
 
 func divide(a, b float64) float64 {
-	d := decimal(b)
-	if d.Sign() == 0 {
+	if b == 0 || !finite(a) || !finite(b) {
 		return a / b
 	}
-	f, _ := new(big.Rat).Quo(decimal(a), d).Float64()
+	f, _ := new(big.Rat).Quo(decimal(a), decimal(b)).Float64()
 	return f
 }

@@ -91,6 +91,11 @@ func (o Objective) Scale(f float64) Objective {
 	for i := range o.Record {
 		o.Record[i] = scale(o.Record[i], f)
 	}
+	if o.Threshold != nil {
+		t := *o.Threshold
+		t.Within = scale(t.Within, f)
+		o.Threshold = &t
+	}
 	return o
 }
 
@@ -103,7 +108,7 @@ func scale(d time.Duration, f float64) time.Duration {
 
 // WithThreshold gives the contract's own threshold to the tier it is about: the one whose long window is the
 // threshold's within, else the fastest. A within that no tier has becomes a tier of its own, with a short
-// window of a twelfth.
+// window of a twelfth; one hour, where neither the threshold nor the policy knows better.
 func (p Policy) WithThreshold(t Threshold, target Target, window time.Duration) Policy {
 	factor := t.BurnRate(target, window)
 	tiers := slices.Clone(p.Tiers)
@@ -115,7 +120,8 @@ func (p Policy) WithThreshold(t Threshold, target Target, window time.Duration) 
 		tiers[at].Factor = factor
 		return Policy{Name: p.Name, Tiers: tiers}
 	}
-	tiers = append(tiers, Tier{Name: "contract", Severity: "page", Long: t.Within, Short: max(time.Second, t.Within/12), Factor: factor})
+	long := cmp.Or(t.Within, hour)
+	tiers = append(tiers, Tier{Name: "contract", Severity: "page", Long: long, Short: scale(long, 1./12), Factor: factor})
 	slices.SortStableFunc(tiers, func(a, b Tier) int { return cmp.Compare(a.Long, b.Long) })
 	return Policy{Name: p.Name, Tiers: tiers}
 }
@@ -148,7 +154,7 @@ func ParseWindow(s string) (time.Duration, error) {
 		for letters < len(rest) && rest[letters] >= 'a' && rest[letters] <= 'z' {
 			letters++
 		}
-		n, err := strconv.ParseInt(rest[:digits], 10, 32)
+		n, err := strconv.ParseInt(rest[:digits], 10, 64)
 		unit, ok := units[rest[digits:letters]]
 		if err != nil || !ok || unit >= last {
 			return 0, fmt.Errorf("window %q: %w", s, errWindow)

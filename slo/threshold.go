@@ -3,6 +3,7 @@ package slo
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -19,15 +20,17 @@ const (
 
 // Threshold is a contract's own alerting threshold. Value is in Unit; Within belongs to UnitBudget.
 type Threshold struct {
-	Value  float64
-	Unit   Unit
-	Within time.Duration
+	Value  float64       `json:"value"`
+	Unit   Unit          `json:"unit"`
+	Within time.Duration `json:"within,omitempty"`
 }
 
 // ReadThreshold resolves the unit trap of a bare number: from 1 up it is a burn rate, inside (0, 1) an
 // error ratio, since a burn rate below 1 can't be an alert.
 func ReadThreshold(v float64) (Threshold, error) {
 	switch {
+	case math.IsInf(v, 1):
+		return Threshold{}, errors.New("threshold is infinite: write a burn rate such as 14.4 or an error ratio such as 8%")
 	case v >= 1:
 		return Threshold{Value: v, Unit: UnitBurnRate}, nil
 	case v > 0:
@@ -82,7 +85,7 @@ func (t Threshold) Check(target Target, window time.Duration) error {
 		return fmt.Errorf("threshold's within %s is outside the SLO window %s", FormatWindow(t.Within), FormatWindow(window))
 	}
 	rate := t.BurnRate(target, window)
-	if limit := target.MaxBurnRate(); rate >= limit {
+	if limit := target.MaxBurnRate(); !(rate < limit) { // NaN as well
 		return fmt.Errorf("threshold %s is a burn rate of %sx, and a total outage of a %s target burns at %sx: it can never fire; write less than %sx",
 			t, FormatNumber(rate), target, FormatNumber(limit), FormatNumber(limit))
 	}
