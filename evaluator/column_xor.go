@@ -183,15 +183,13 @@ func (r *bitReader) deltaOfDelta() int64 {
 	for prefix < 4 && r.take(1) == 1 {
 		prefix++
 	}
-	width := 0
 	switch prefix {
 	case 0:
 		return 0
 	case 4:
 		return int64(r.take64())
-	default:
-		width = 11 + 3*prefix
 	}
+	width := 11 + 3*prefix
 	v := int64(r.take(width))
 	if v > 1<<(width-1) {
 		v -= 1 << width

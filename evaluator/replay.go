@@ -38,9 +38,9 @@ type ReplayOptions struct {
 	// PartitionBy names a label (the tenant's). Groups whose rules never mix two values of it are cut by value,
 	// so that memory does not grow with the number of values. Groups that do mix them are replayed whole.
 	PartitionBy string
-	// Columns bounds the memory of one part: about so many columns of all ticks are held at once, by each of the
-	// workers. 128 if zero.
-	Columns int
+	// PartSize bounds, in bytes, the columns that one part is expected to need, and so how many values of PartitionBy
+	// it has; at least one. Each worker holds one part at a time. 48 MiB if zero.
+	PartSize int
 	// Parallelism is how many parts are worked on at once; GOMAXPROCS if zero.
 	Parallelism int
 	// MaxSamples bounds what one query of the PromQL engine may load, where the engine is needed; 50 million if zero.
@@ -162,7 +162,7 @@ type Episode struct {
 const (
 	defaultInterval   = time.Minute
 	defaultLookback   = 5 * time.Minute
-	defaultColumns    = 128
+	defaultPartSize   = 48 << 20
 	defaultMaxSamples = 50_000_000
 	queryTimeout      = 24 * time.Hour
 )
@@ -207,7 +207,7 @@ func (o ReplayOptions) withDefaults() (ReplayOptions, error) {
 	}
 	o.Interval = orDefault(o.Interval, defaultInterval)
 	o.Lookback = orDefault(o.Lookback, defaultLookback)
-	o.Columns = orDefault(o.Columns, defaultColumns)
+	o.PartSize = orDefault(o.PartSize, defaultPartSize)
 	o.Parallelism = orDefault(o.Parallelism, runtime.GOMAXPROCS(0))
 	o.MaxSamples = orDefault(o.MaxSamples, defaultMaxSamples)
 	if o.Logger == nil {

@@ -76,12 +76,12 @@ func (r *replay) cut(ctx context.Context) ([]*part, error) {
 	var parts []*part
 	for _, c := range r.components {
 		programs := map[*group]*program{}
-		columns := 0
+		each := 0 // bytes for one value of the partition label
 		for _, u := range c.units {
 			if u.why == "" {
 				p := compile(u.groups[0], c.groups())
 				programs[u.groups[0]] = p
-				columns += p.columns()
+				each += p.columns() * p.group.ticks.N * 8
 			}
 		}
 		label := r.options.PartitionBy
@@ -93,7 +93,7 @@ func (r *replay) cut(ctx context.Context) ([]*part, error) {
 		if err != nil {
 			return nil, err
 		}
-		size := max(1, r.options.Columns/max(1, columns))
+		size := max(1, r.options.PartSize/max(1, each))
 		for batch := range slices.Chunk(values, size) {
 			parts = append(parts, &part{component: c, programs: programs, values: batch, label: label})
 		}

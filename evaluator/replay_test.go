@@ -159,7 +159,7 @@ func TestReplayByPartitionAgreesWithTheWhole(t *testing.T) {
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
-		o.PartitionBy, o.Columns = "tenant", 1
+		o.PartitionBy, o.PartSize = "tenant", 1
 		parts, err := Replay(context.Background(), w.groups, w.history, o)
 		if errors.Is(err, ErrPartition) {
 			continue
