@@ -1,0 +1,270 @@
+package backtest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/slowburn/slowburn/evaluator"
+	"github.com/slowburn/slowburn/slo"
+)
+
+// ledger is the events of one tenant: at each tick, those of the step before it.
+type ledger struct {
+	ticks           evaluator.Ticks
+	step            time.Duration
+	errors, events  []float64
+	covered         int // ticks with events known
+	failed, all     float64
+	budget          float64   // failed events that one SLO window allows at the tenant's mean traffic
+	cumulatedEvents []float64 // up to each tick
+}
+
+func newLedger(o slo.Objective, ticks evaluator.Ticks, failed, events []float64) *ledger {
+	l := &ledger{ticks: ticks, step: shortest(o), errors: failed, events: events, cumulatedEvents: make([]float64, len(events))}
+	share := float64(ticks.Interval) / float64(l.step)
+	for k, v := range events {
+		if !evaluator.Absent(v) {
+			l.covered++
+			l.all += v * share
+			l.failed += l.failedAt(k) * share
+		}
+		l.cumulatedEvents[k] = l.all
+	}
+	if l.covered > 0 {
+		windows := float64(o.Window) / float64(l.coveredFor())
+		l.budget = o.Target.Budget() * l.all * windows
+	}
+	return l
+}
+
+// shortest is the step of rulegen's budget group: the shortest window of all.
+func shortest(o slo.Objective) time.Duration {
+	return slices.Min(append(o.Policy.Windows(), o.Record...))
+}
+
+func (l *ledger) coveredFor() time.Duration { return time.Duration(l.covered) * l.ticks.Interval }
+
+func (l *ledger) failedAt(k int) float64 {
+	if k < 0 || k >= len(l.errors) || evaluator.Absent(l.errors[k]) {
+		return 0
+	}
+	return l.errors[k]
+}
+
+// spent is the share of one window's budget that went between two times, by steps counted back from the later one; the
+// part of a step that reaches over the earlier one counts in proportion.
+func (l *ledger) spent(from, to time.Time) float64 {
+	if l.budget <= 0 || !to.After(from) {
+		return 0
+	}
+	sum := 0.0
+	for at := to; at.After(from); at = at.Add(-l.step) {
+		share := min(1, float64(at.Sub(from))/float64(l.step))
+		sum += share * l.failedAt(l.tick(at))
+	}
+	return sum / l.budget
+}
+
+// tick is the last one at or before a time.
+func (l *ledger) tick(at time.Time) int {
+	if at.Before(l.ticks.Start) {
+		return -1
+	}
+	return min(l.ticks.N-1, int(at.Sub(l.ticks.Start)/l.ticks.Interval))
+}
+
+// busiest is the most events that any stretch of length d has.
+func (l *ledger) busiest(d time.Duration) float64 {
+	n, most := int(d/l.ticks.Interval), 0.0
+	for k, sum := range l.cumulatedEvents {
+		if k >= n {
+			sum -= l.cumulatedEvents[k-n]
+		}
+		most = max(most, sum)
+	}
+	return most
+}
+
+// knows reports whether there is an event count between two times.
+func (l *ledger) knows(from, to time.Time) bool {
+	for k := max(0, l.tick(from)); k <= l.tick(to); k++ {
+		if !evaluator.Absent(l.events[k]) {
+			return true
+		}
+	}
+	return false
+}
+
+// tenant scores one tenant's firings, rule by rule and together.
+func (s *subject) tenant(name string, c *columns) {
+	l := newLedger(s.Objective, c.ticks, c.errors[name], c.events[name])
+	if l.covered == 0 {
+		return
+	}
+	for k, v := range l.events {
+		if !evaluator.Absent(v) {
+			s.covered[k] = true
+		}
+	}
+	incidents := s.incidentsOf(name, l, c)
+	t := Tenant{
+		Name: name, Events: l.all, Errors: l.failed, Covered: Span(l.coveredFor()),
+		Window: min(1, float64(l.coveredFor())/float64(s.Window)), Spent: l.failed / max(l.budget, 1e-300),
+	}
+	if l.budget == 0 {
+		t.Spent = 0
+	}
+	together := s.together(incidents, l)
+	best := make([]detection, len(incidents))
+	for k, tier := range s.Policy.Tiers {
+		rule := judged{tier: tier, ledger: l, firings: c.firings[k][name]}
+		explain(rule.firings, incidents, tier.Short, s.outside())
+		rule.tally(incidents, s.Tenant.Label != "")
+		if s.counts(tier) {
+			for n, d := range rule.detections {
+				if d.better(best[n]) {
+					best[n] = d
+				}
+			}
+			together.firings = append(together.firings, rule.firings...)
+		}
+		t.Rules = append(t.Rules, rule.rule(s))
+		s.tiers[k].add(rule.sum)
+	}
+	sum := together.tally(best)
+	t.Score = sum.score(l.coveredFor(), s.trial.opts.LabelsComplete)
+	s.overall.add(sum)
+	s.blame(&t, together)
+	s.tenants = append(s.tenants, t)
+	if s.trial.opts.Search {
+		s.sweep(name, incidents, l, c)
+	}
+}
+
+// outside is the kind of a firing that no incident explains.
+func (s *subject) outside() Kind {
+	if s.trial.opts.LabelsComplete {
+		return False
+	}
+	return Unlabelled
+}
+
+// counts reports whether a tier finds incidents: one that pages, or any where none does.
+func (s *subject) counts(t slo.Tier) bool {
+	paging := func(t slo.Tier) bool { return t.Severity == "page" }
+	return paging(t) || !slices.ContainsFunc(s.Policy.Tiers, paging)
+}
+
+// incidentsOf are the incidents of a tenant at times of which the history knows something, sorted by start.
+func (s *subject) incidentsOf(name string, l *ledger, c *columns) []numbered {
+	var all []numbered
+	for _, i := range s.incidents {
+		if (i.Tenant == "" || i.Tenant == name || s.Tenant.Label == "") && l.knows(i.Start, i.End) {
+			all = append(all, i)
+		}
+	}
+	all = append(all, s.infer(name, all, l, c)...)
+	slices.SortStableFunc(all, func(a, b numbered) int { return a.Start.Compare(b.Start) })
+	return all
+}
+
+// together is what all tiers that count do for one tenant.
+type together struct {
+	subject   *subject
+	incidents []numbered
+	ledger    *ledger
+	firings   []Firing
+	missed    []numbered // and worth finding
+}
+
+func (s *subject) together(incidents []numbered, l *ledger) *together {
+	return &together{subject: s, incidents: incidents, ledger: l}
+}
+
+func (g *together) tally(best []detection) tally {
+	s := g.subject
+	sum := tally{firings: len(g.firings)}
+	sum.pages, sum.outside = pages(g.firings)
+	for n, i := range g.incidents {
+		d := best[n]
+		if old, seen := s.found[i.number]; !seen || d.better(old) {
+			s.found[i.number] = d
+		}
+		spent := g.ledger.spent(i.Start, i.End)
+		s.spent[i.number] += spent
+		if i.Tenant == "" && s.Tenant.Label != "" {
+			continue // whose it was is not known: it counts once, over all tenants
+		}
+		sum.note(d)
+		if !d.found && g.material(i, spent) {
+			g.missed = append(g.missed, i)
+		}
+	}
+	return sum
+}
+
+// material reports whether an incident burnt the budget faster than the promise allows. One that did not is no fault
+// of an alert on that promise.
+func (g *together) material(i numbered, spent float64) bool {
+	return spent > float64(i.End.Sub(i.Start))/float64(g.subject.Window)
+}
+
+// judged is one rule for one tenant.
+type judged struct {
+	tier       slo.Tier
+	ledger     *ledger
+	firings    []Firing
+	detections []detection
+	sum        tally
+}
+
+func (j *judged) tally(incidents []numbered, tenants bool) {
+	j.sum.firings = len(j.firings)
+	j.sum.pages, j.sum.outside = pages(slices.Clone(j.firings))
+	for _, i := range incidents {
+		d := detect(i.Incident, j.firings, j.tier.Name, j.tier.Short, j.ledger.spent)
+		j.detections = append(j.detections, d)
+		if i.Tenant != "" || !tenants {
+			j.sum.note(d)
+		}
+	}
+}
+
+func (j *judged) rule(s *subject) Rule {
+	r := Rule{
+		Tier: j.tier.Name, Firings: j.firings, Verdict: Validated,
+		Covered: min(1, float64(j.ledger.coveredFor())/float64(j.tier.Long)),
+		Score:   j.sum.score(j.ledger.coveredFor(), s.trial.opts.LabelsComplete),
+	}
+	if r.Reasons = j.reasons(s, r); len(r.Reasons) > 0 {
+		r.Verdict = Held
+	}
+	return r
+}
+
+// blame holds the most sensitive rule that counts for what none of them found: it is the one to change.
+func (s *subject) blame(t *Tenant, g *together) {
+	if len(g.missed) == 0 {
+		return
+	}
+	at := -1
+	for k, tier := range s.Policy.Tiers {
+		if s.counts(tier) && (at < 0 || tier.Factor < s.Policy.Tiers[at].Factor) {
+			at = k
+		}
+	}
+	first := g.missed[0]
+	text := fmt.Sprintf("misses the incident of %s (%s)", first.Start.Format(time.RFC3339), first.place())
+	if n := len(g.missed); n > 1 {
+		text = fmt.Sprintf("misses %d incidents, the first %s (%s)", n, first.Start.Format(time.RFC3339), first.place())
+	}
+	t.Rules[at].Verdict, t.Rules[at].Reasons = Held, append(t.Rules[at].Reasons, text)
+}
+
+func (i Incident) place() string {
+	if i.Infer {
+		return "inferred"
+	}
+	return i.Place
+}
