@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 )
 
 // call evaluates the few functions whose result is constant where their arguments are.
@@ -174,22 +174,15 @@ func callMethod(p place, name string, v, arg value, args int) value {
 	case v.kind == unknown:
 		return v
 	case v.kind == textual && args == 0:
-		switch name {
-		case "toUpperCase":
-			return textOf(strings.ToUpper(v.text))
-		case "toLowerCase":
-			return textOf(strings.ToLower(v.text))
-		case "trim":
-			return textOf(strings.TrimSpace(v.text))
-		case "toString", "valueOf":
-			return textOf(v.text)
+		if changed, ok := changeText(name, v.text); ok {
+			return textOf(changed)
 		}
 	case v.kind == textual && name == "concat" && args == 1:
 		return joinText(p, v, arg)
-	case v.kind == number && args == 0 && (name == "toString" || name == "valueOf"):
-		return joinText(p, v, textOf(""))
-	case v.kind == number && name == "toFixed" && (args == 0 || arg.kind == number && arg.num >= 0 && arg.num <= 100):
-		return textOf(strconv.FormatFloat(v.num, 'f', int(arg.num), 64))
+	case v.kind == number:
+		if shown, ok := showNumber(p, name, v, arg, args); ok {
+			return shown
+		}
 	case v.kind == list && name == "concat" && args == 1 && arg.kind == list:
 		joined := value{kind: list, at: p}
 		joined.items = append(append(joined.items, v.items...), arg.items...)
@@ -198,6 +191,32 @@ func callMethod(p place, name string, v, arg value, args int) value {
 		return joinList(p, v.items, arg, args)
 	}
 	return dark(p, "the call of "+name+" returns it at run time")
+}
+
+// changeText is a text after one of the methods that need no argument.
+func changeText(method, text string) (string, bool) {
+	switch method {
+	case "toUpperCase":
+		return strings.ToUpper(text), true
+	case "toLowerCase":
+		return strings.ToLower(text), true
+	case "trim":
+		return strings.TrimSpace(text), true
+	case "toString", "valueOf":
+		return text, true
+	}
+	return "", false
+}
+
+// showNumber is a number turned into text by one of its methods.
+func showNumber(p place, method string, v, digits value, args int) (value, bool) {
+	switch {
+	case args == 0 && (method == "toString" || method == "valueOf"):
+		return joinText(p, v, textOf("")), true
+	case method == "toFixed" && (args == 0 || digits.kind == number && digits.num >= 0 && digits.num <= 100):
+		return textOf(strconv.FormatFloat(v.num, 'f', int(digits.num), 64)), true
+	}
+	return value{}, false
 }
 
 func joinList(p place, items []value, separator value, args int) value {

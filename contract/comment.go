@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 )
 
 // tagWord is our tag as comments spell it.

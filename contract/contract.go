@@ -17,7 +17,7 @@ import (
 // Options says how to scan. The zero value works.
 type Options struct {
 	Logger       *slog.Logger
-	Workers      int   // files looked at at once; 0 means GOMAXPROCS
+	Workers      int   // files looked at once; 0 means GOMAXPROCS
 	MaxFileBytes int64 // 0 means DefaultMaxFileBytes
 }
 
@@ -96,7 +96,7 @@ type Fault struct {
 }
 
 // Position is where the declaration begins.
-func (d Declaration) Position() slo.Position {
+func (d *Declaration) Position() slo.Position {
 	return slo.Position{File: d.File, Line: d.Line, Col: d.Col}
 }
 

@@ -2,10 +2,11 @@ package contract
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 
 	"github.com/slowburn/slowburn/slo"
 )
@@ -87,13 +88,13 @@ func (e *evaluator) option(options value, key string) found {
 	switch options.kind {
 	case choice:
 		var alts []value
-		any := false
+		known := false
 		for _, alt := range options.alts {
 			got := e.option(alt, key)
-			any = any || got.ok
+			known = known || got.ok
 			alts = append(alts, got.value)
 		}
-		return found{value: oneOf(alts...), at: options.at, ok: any}
+		return found{value: oneOf(alts...), at: options.at, ok: known}
 	case unknown:
 		return found{value: options, at: options.at, ok: true, open: true}
 	case object:
@@ -125,8 +126,8 @@ func (f *finder) declareTag(t tag, base, at int, in *tsgo.Node) {
 	r := &reader{Declaration: &d, e: e, at: pos, src: f.src}
 	host := place{f.src, scope}
 	r.look = func(key string) spoken {
-		for i := len(t.pairs) - 1; i >= 0; i-- {
-			if p := t.pairs[i]; p.key == key {
+		for _, v := range slices.Backward(t.pairs) {
+			if p := v; p.key == key {
 				return f.spokenPair(e, p, base, host)
 			}
 		}

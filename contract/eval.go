@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 
 	"github.com/slowburn/slowburn/slo"
 )
@@ -20,7 +20,7 @@ const (
 // evaluator finds the constant values of expressions. It is good for one declaration: it counts its steps and
 // notes them for --explain.
 type evaluator struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // an evaluator lives as long as the call that made it
 	tree   *tree
 	depth  int
 	steps  int

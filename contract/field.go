@@ -184,10 +184,8 @@ func (r *reader) targetField() {
 		return
 	}
 	r.said.target = t
-	r.SLOTarget = pointer(float64(t))
+	r.SLOTarget = new(float64(t))
 }
-
-func pointer[T any](v T) *T { return &v }
 
 // numeric reports whether a text is a number, with or without a percent sign.
 func numeric(s string) bool {
@@ -227,7 +225,7 @@ func (r *reader) alertField() {
 		return
 	}
 	r.said.alert, r.AlertThreshold = t, t
-	r.BurnRateThreshold = pointer(round(t.Value))
+	r.BurnRateThreshold = new(round(t.Value))
 	if t.Unit == slo.UnitBudget {
 		r.BurnRateThreshold = nil
 	}
@@ -468,7 +466,7 @@ func (r *reader) minFailuresField() {
 		r.outOfRange(ruleWrongType, "minFailures", got, fmt.Errorf("minFailures is no whole number from 0 up: write 5, or 0 for no guard"))
 		return
 	}
-	r.said.minFailures, r.MinFailures = pointer(int(f)), pointer(int(f))
+	r.said.minFailures, r.MinFailures = new(int(f)), new(int(f))
 }
 
 func (r *reader) policyField() {

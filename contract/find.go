@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 
 	"github.com/slowburn/slowburn/slo"
 )
@@ -148,7 +148,7 @@ func (s *scan) refusedAt(name string, deep *nestingError) slo.Finding {
 // finder takes the declarations of one file.
 type finder struct {
 	scan *scan
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // a finder lives as long as the call that made it
 	src  *source
 
 	declarations []Declaration

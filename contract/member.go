@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 )
 
 // get reads a member of v, for the expression at p.
@@ -131,16 +131,16 @@ func (e *evaluator) find(v value, name string) found {
 }
 
 func (e *evaluator) findIn(entries []part, name string) found {
-	for i := len(entries) - 1; i >= 0; i-- {
-		laid, isLaid := e.laidOver(entries[i])
+	for i, entrie := range slices.Backward(entries) {
+		laid, isLaid := e.laidOver(entrie)
 		if isLaid && laid.kind == choice {
-			return e.findInEither(laid, entries[:i], entries[i].place, name)
+			return e.findInEither(laid, entries[:i], entrie.place, name)
 		}
 		var got found
 		if isLaid {
 			got = e.find(laid, name)
 		} else {
-			got = e.property(entries[i].place, name)
+			got = e.property(entrie.place, name)
 		}
 		if got.ok && isLaid && (laid.kind == unknown || laid.kind == outside) {
 			got.open = !e.findIn(entries[:i], name).states()
@@ -173,17 +173,17 @@ func (e *evaluator) laidOver(entry part) (value, bool) {
 func (e *evaluator) findInEither(laid value, before []part, p place, name string) found {
 	rest := e.findIn(before, name)
 	var alts []value
-	any := rest.ok
+	known := rest.ok
 	for _, alt := range laid.alts {
 		got := e.find(alt, name)
 		if !got.ok {
 			got.value = rest.value
 		} else {
-			any = true
+			known = true
 		}
 		alts = append(alts, got.value)
 	}
-	return found{value: oneOf(alts...), at: p, ok: any}
+	return found{value: oneOf(alts...), at: p, ok: known}
 }
 
 // property reads one property of a literal, if it has that name.

@@ -6,7 +6,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 )
 
 // alias follows an import, or an export that stands for something else.

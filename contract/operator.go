@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 )
 
 // binary evaluates an operator with two operands.

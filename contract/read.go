@@ -86,8 +86,7 @@ func decodeUTF16(raw string, order binary.ByteOrder) string {
 
 // reasonOf is an error without the path that a finding's place already names.
 func reasonOf(err error) string {
-	var pathError *fs.PathError
-	if errors.As(err, &pathError) {
+	if pathError, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathError.Err.Error()
 	}
 	return err.Error()

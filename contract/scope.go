@@ -3,7 +3,7 @@ package contract
 import (
 	"fmt"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 )
 
 // symbolOf is a symbol and the file that declares it.
@@ -47,13 +47,13 @@ func (e *evaluator) symbol(src *source, sym *tsgo.Symbol, p place) value {
 	}
 	for _, k := range []tsgo.Kind{tsgo.KindEnumDeclaration, tsgo.KindClassDeclaration, tsgo.KindClassExpression, tsgo.KindFunctionDeclaration, tsgo.KindModuleDeclaration} {
 		if node, ok := tsgo.Declares(sym, k); ok {
-			return e.declared(place{src, node}, sym, w, p)
+			return e.declared(place{src, node}, sym, w)
 		}
 	}
 	return e.variables(src, sym, w, p)
 }
 
-func (e *evaluator) declared(at place, sym *tsgo.Symbol, w *writes, p place) value {
+func (e *evaluator) declared(at place, sym *tsgo.Symbol, w *writes) value {
 	if w.direct[sym] {
 		return dark(at, sym.Name+" is assigned after its declaration")
 	}

@@ -7,7 +7,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 
 	"github.com/slowburn/slowburn/slo"
 )
@@ -82,7 +82,7 @@ func (s *source) lines() []int {
 
 func lineStarts(text string) []int {
 	starts := []int{0}
-	for i := 0; i < len(text); i++ {
+	for i := range len(text) {
 		if text[i] == '\n' || text[i] == '\r' && (i+1 == len(text) || text[i+1] != '\n') {
 			starts = append(starts, i+1)
 		}

@@ -4,7 +4,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 )
 
 // spell is the text of an expression without casts, comments and needless blanks.
@@ -15,11 +15,11 @@ func spell(p place) string {
 	case tsgo.KindAsExpression, tsgo.KindSatisfiesExpression, tsgo.KindTypeAssertionExpression, tsgo.KindNonNullExpression:
 		return inner(n.Expression())
 	case tsgo.KindParenthesizedExpression:
-		if s := inner(n.Expression()); simple(unwrap(n).Kind) {
+		s := inner(n.Expression())
+		if simple(unwrap(n).Kind) {
 			return s
-		} else {
-			return "(" + s + ")"
 		}
+		return "(" + s + ")"
 	case tsgo.KindPropertyAccessExpression:
 		return inner(n.Expression()) + dot(n) + n.Name().Text()
 	case tsgo.KindElementAccessExpression:

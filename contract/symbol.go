@@ -1,7 +1,7 @@
 package contract
 
 import (
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 )
 
 // symbolAt names what a declaration stands on: a function, a class, Class.member, the first variable of a

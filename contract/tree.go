@@ -13,7 +13,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 
 	"github.com/slowburn/slowburn/slo"
 )
@@ -219,7 +219,7 @@ func (t *tree) readManifests() {
 // openOnce is open for a file that is looked at for its own sake. It is not kept: most such files are never
 // imported by another that is parsed.
 func (t *tree) openOnce(ctx context.Context, name string) (*source, error) {
-	if src, err, ok := t.recall(name); ok {
+	if src, ok, err := t.recall(name); ok {
 		return src, err
 	}
 	return t.parse(ctx, name)
@@ -227,7 +227,7 @@ func (t *tree) openOnce(ctx context.Context, name string) (*source, error) {
 
 // open parses a file of the tree, or takes it from the cache.
 func (t *tree) open(ctx context.Context, name string) (*source, error) {
-	if src, err, ok := t.recall(name); ok {
+	if src, ok, err := t.recall(name); ok {
 		return src, err
 	}
 	src, err := t.parse(ctx, name)
@@ -235,16 +235,16 @@ func (t *tree) open(ctx context.Context, name string) (*source, error) {
 	return src, err
 }
 
-func (t *tree) recall(name string) (*source, error, bool) {
+func (t *tree) recall(name string) (src *source, ok bool, err error) {
 	t.cacheMu.Lock()
 	defer t.cacheMu.Unlock()
 	at, ok := t.cache[name]
 	if !ok {
-		return nil, nil, false
+		return nil, false, nil
 	}
 	t.recent.MoveToFront(at)
 	c := at.Value.(cached)
-	return c.src, c.err, true
+	return c.src, true, c.err
 }
 
 // remember keeps a parsed file, and drops those used longest ago.

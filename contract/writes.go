@@ -1,7 +1,7 @@
 package contract
 
 import (
-	"github.com/microsoft/typescript-go/slowburn"
+	tsgo "github.com/microsoft/typescript-go/slowburn"
 )
 
 // writes says what a file assigns to after its declaration: a value that is written is not constant.
