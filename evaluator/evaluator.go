@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/url"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 	"github.com/prometheus/prometheus/storage"
+	"go.yaml.in/yaml/v3"
 )
 
 // Defaults of a live evaluation, those of Prometheus.
@@ -28,6 +30,7 @@ const (
 	defaultResendDelay = time.Minute
 	outageTolerance    = time.Hour
 	forGracePeriod     = 10 * time.Minute
+	stopPatience       = 2 * time.Second // for queries under way when Run is told to end
 )
 
 // GeneratedFile is the name under which groups that come from no file appear in the API.
@@ -90,12 +93,13 @@ func New(st Storage, o Options) *Evaluator {
 	}
 	o.Engine.Logger, o.Engine.Registerer = o.Logger, prometheus.WrapRegistererWith(prometheus.Labels{"engine": "rules"}, o.Registerer)
 	load := &loader{Parser: newParser(0)}
+	evaluations, cancel := context.WithCancel(context.Background()) // ended by stop
 	manager := rules.NewManager(&rules.ManagerOptions{
 		NameValidationScheme: model.UTF8Validation,
 		ExternalURL:          o.ExternalURL,
 		QueryFunc:            rules.EngineQueryFunc(NewEngine(o.Engine), st),
 		NotifyFunc:           o.Notify,
-		Context:              context.Background(), // evaluations end with the manager; see Run
+		Context:              evaluations,
 		Appendable:           st,
 		Queryable:            st,
 		Logger:               o.Logger,
@@ -110,30 +114,39 @@ func New(st Storage, o Options) *Evaluator {
 	return &Evaluator{
 		manager: manager, loader: load, interval: o.Interval,
 		external: o.ExternalLabels, url: o.ExternalURL.String(),
-		stop: sync.OnceFunc(manager.Stop),
+		stop: sync.OnceFunc(func() {
+			defer time.AfterFunc(stopPatience, cancel).Stop()
+			manager.Stop()
+			cancel()
+		}),
 	}
 }
 
 // Update replaces the rules. Everything is read and parsed first: on an error, which names each fault, the
 // old rules stay. Groups that did not change keep their state. Calls must not overlap. The goroutines that
-// it starts end with Run.
+// it starts end with Run; before Run, only the first call may change anything, since it waits for old groups.
 func (e *Evaluator) Update(r Rules) error {
-	next := *e.loader
-	next.groups = r.Groups
-	files := r.Files
-	if r.Groups != nil {
-		files = append([]string{GeneratedFile}, files...)
-	}
+	var names []string
 	var faults []error
-	for _, file := range files {
-		_, errs := next.Load(file, false, model.UTF8Validation)
-		faults = append(faults, errs...)
+	read := map[string]*rulefmt.RuleGroups{}
+	load := func(name string, groups *rulefmt.RuleGroups, errs []error) {
+		names, faults, read[name] = append(names, name), append(faults, errs...), groups
+	}
+	if r.Groups != nil {
+		load(GeneratedFile, r.Groups, e.loader.check(r.Groups))
+	}
+	for _, file := range r.Files {
+		if file == GeneratedFile {
+			file = "./" + file
+		}
+		groups, errs := e.loader.read(file)
+		load(file, groups, errs)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return err
 	}
-	e.loader.groups = r.Groups
-	if err := e.manager.Update(e.interval, files, e.external, e.url, nil); err != nil {
+	e.loader.groups = read
+	if err := e.manager.Update(e.interval, names, e.external, e.url, nil); err != nil {
 		return fmt.Errorf("update rules: %w", err)
 	}
 	return nil
@@ -154,31 +167,60 @@ func (e *Evaluator) RuleGroups() []*rules.Group { return e.manager.RuleGroups() 
 // AlertingRules lists the alerting rules with their active alerts.
 func (e *Evaluator) AlertingRules() []*rules.AlertingRule { return e.manager.AlertingRules() }
 
-// loader gives the rule manager the groups made in memory beside those of files.
+// loader gives the rule manager the groups that Update has read, so that what is evaluated is what was checked,
+// even where a file changes in between.
 type loader struct {
 	Parser parser.Parser
-	groups *rulefmt.RuleGroups // written by Update alone
+	groups map[string]*rulefmt.RuleGroups // by file; written by Update alone
 }
 
 // Load implements rules.GroupLoader.
-func (l *loader) Load(identifier string, ignoreUnknown bool, names model.ValidationScheme) (*rulefmt.RuleGroups, []error) {
-	if identifier == GeneratedFile && l.groups != nil {
-		return l.groups, nil
+func (l *loader) Load(identifier string, _ bool, _ model.ValidationScheme) (*rulefmt.RuleGroups, []error) {
+	if groups, ok := l.groups[identifier]; ok {
+		return groups, nil
 	}
-	groups, errs := rulefmt.ParseFile(identifier, ignoreUnknown, names, l.Parser, slog.New(slog.DiscardHandler))
+	return nil, []error{fmt.Errorf("%s was not read", identifier)}
+}
+
+// Parse implements rules.GroupLoader.
+func (l *loader) Parse(query string) (parser.Expr, error) { return l.Parser.ParseExpr(query) }
+
+func (l *loader) read(file string) (*rulefmt.RuleGroups, []error) {
+	groups, errs := rulefmt.ParseFile(file, false, model.UTF8Validation, l.Parser, slog.New(slog.DiscardHandler))
 	var faults []error
 	for _, err := range errs {
-		faults = append(faults, placed(identifier, err)...)
+		faults = append(faults, placed(file, err)...)
 	}
 	return groups, faults
 }
 
-var yamlLine = regexp.MustCompile(`(?m)^\s*(?:.*yaml: )?line (\d+): (.*)$`)
+// check holds groups made in memory to all that a file must keep, by way of its text.
+func (l *loader) check(groups *rulefmt.RuleGroups) []error {
+	text, err := yaml.Marshal(groups)
+	if err != nil {
+		return []error{fmt.Errorf("write generated rules: %w", err)}
+	}
+	_, errs := rulefmt.Parse(text, false, model.UTF8Validation, l.Parser, slog.New(slog.DiscardHandler))
+	for i, err := range errs {
+		errs[i] = fmt.Errorf("generated rules: %w", err)
+	}
+	return errs
+}
 
-// placed puts the faults of a YAML file, which upstream lists over several lines, at file:line each.
+var (
+	yamlLine  = regexp.MustCompile(`(?m)^\s*(?:.*yaml: )?line (\d+): (.*)$`)
+	nodePlace = regexp.MustCompile(`^: (\d+:\d+: )`)
+)
+
+// placed puts the faults of a rule file at file:line each: upstream lists those of YAML over several lines, and
+// parts the others from their file by a blank.
 func placed(file string, err error) []error {
+	text := strings.TrimPrefix(err.Error(), file)
+	if place := nodePlace.FindStringSubmatch(text); place != nil {
+		return []error{fmt.Errorf("%s:%s", file, text[len(": "):])}
+	}
 	var faults []error
-	for _, m := range yamlLine.FindAllStringSubmatch(err.Error(), -1) {
+	for _, m := range yamlLine.FindAllStringSubmatch(text, -1) {
 		faults = append(faults, fmt.Errorf("%s:%s: %s", file, m[1], m[2]))
 	}
 	if faults == nil {
@@ -186,6 +228,3 @@ func placed(file string, err error) []error {
 	}
 	return faults
 }
-
-// Parse implements rules.GroupLoader.
-func (l *loader) Parse(query string) (parser.Expr, error) { return l.Parser.ParseExpr(query) }
