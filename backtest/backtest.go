@@ -88,6 +88,7 @@ type SLO struct {
 	Window    Span           `json:"window_seconds"`
 	Declared  []slo.Position `json:"declared"`
 	Verdict   Verdict        `json:"verdict"`
+	Covered   Span           `json:"covered_seconds"`  // how long any tenant had events
 	Reason    string         `json:"reason,omitempty"` // where no tenant can be judged at all
 	Score     Score          `json:"score"`            // of pages: tiers that fire together, or for one incident, page once
 	Tiers     []Tier         `json:"tiers"`

@@ -102,7 +102,7 @@ func (t *table) incident(row []string, line int) (Incident, error) {
 	i := Incident{Place: fmt.Sprintf("%s:%d", t.file, line)}
 	var faults []error
 	when := func(column, text string) time.Time {
-		at, err := parseTime(text)
+		at, err := ParseTime(text)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %s %w", i.Place, column, err))
 		}
@@ -136,8 +136,8 @@ func (t *table) incident(row []string, line int) (Incident, error) {
 	return i, errors.Join(faults...)
 }
 
-// parseTime reads Unix seconds or RFC 3339, within the years that both can say.
-func parseTime(text string) (time.Time, error) {
+// ParseTime reads Unix seconds or RFC 3339, within the years that both can say.
+func ParseTime(text string) (time.Time, error) {
 	if f, err := strconv.ParseFloat(text, 64); err == nil {
 		if math.IsNaN(f) || f < 0 || f > 253402300799 {
 			return time.Time{}, fmt.Errorf("%q is no time: Unix seconds lie from 0 to 253402300799", text)

@@ -128,6 +128,7 @@ func (d detection) better(o detection) bool {
 // detect judges an incident by the firings of one rule, sorted by start. A firing counts that begins in the incident,
 // or after it while the short window still holds some of it.
 func detect(i Incident, firings []Firing, tier string, linger time.Duration, spent func(from, to time.Time) float64) detection {
+	d := detection{tier: tier}
 	for _, f := range firings {
 		if f.Start.After(i.End.Add(linger)) {
 			break
@@ -135,16 +136,17 @@ func detect(i Incident, firings []Firing, tier string, linger time.Duration, spe
 		if !f.End.IsZero() && !f.End.After(i.Start) {
 			continue
 		}
-		d := detection{found: true, tier: tier, ongoing: f.Start.Before(i.Start)}
-		if !d.ongoing {
-			d.delay, d.before = f.Start.Sub(i.Start), spent(i.Start, f.Start)
+		if !d.found {
+			d.found, d.ongoing = true, f.Start.Before(i.Start)
+			if !d.ongoing {
+				d.delay, d.before = f.Start.Sub(i.Start), spent(i.Start, f.Start)
+			}
 		}
-		if d.ended = !f.End.IsZero(); d.ended {
+		if d.ended = !f.End.IsZero(); d.ended { // the last of them counts
 			d.reset = max(0, f.End.Sub(i.End))
 		}
-		return d
 	}
-	return detection{tier: tier}
+	return d
 }
 
 // none is the incident of a firing that is outside all of them.

@@ -18,6 +18,7 @@ type Search struct {
 	Present  Candidate   `json:"present"`
 	Front    []Candidate `json:"front"` // those that no other beats in pages, misses and delay at once, fewest pages first
 	Proposed *Candidate  `json:"proposed,omitempty"`
+	Patch    string      `json:"patch,omitempty"` // of the source, which the caller reads: see Patch
 }
 
 // Candidate is a setting of one tier, the others left as they are, with its outcome in both parts of the history.
@@ -29,7 +30,7 @@ type Candidate struct {
 	MinFailures int     `json:"min_failures"`
 	Chosen      Trade   `json:"chosen_on"`
 	Holdout     Trade   `json:"holdout"`
-	sayable     bool    // a contract can say it today
+	sayable     bool    // a contract can say it today, and the tiers stay in order
 }
 
 // Trade is what is traded against each other: pages, and incidents found late or not at all. Pages of several tiers
@@ -257,12 +258,13 @@ func (w *weigher) tier(k int, t slo.Tier) (all []Candidate, present Candidate) {
 		for gi, guard := range g.guards {
 			for hi, hold := range g.holds {
 				for fi, factor := range g.factors {
-					c := Candidate{Tier: t.Name, Factor: factor, Short: Span(short), For: Span(hold), MinFailures: guard, sayable: short == t.Short && hold == t.For}
+					c := Candidate{Tier: t.Name, Factor: factor, Short: Span(short), For: Span(hold), MinFailures: guard}
+					c.sayable = short == t.Short && hold == t.For && guard == w.subject.MinFailures && (factor >= w.floor(k) || factor == t.Factor)
 					at := g.index(si, gi, hi, fi)
 					c.Chosen = w.trade(g, at, 0, others, outside)
 					c.Holdout = w.trade(g, at, 1, others, outside)
 					all = append(all, c)
-					if c.sayable && guard == w.subject.MinFailures && factor == t.Factor {
+					if c.sayable && factor == t.Factor {
 						present = c
 					}
 				}
@@ -270,6 +272,18 @@ func (w *weigher) tier(k int, t slo.Tier) (all []Candidate, present Candidate) {
 		}
 	}
 	return all, present
+}
+
+// lowest is the factor under which nothing is proposed: a page about the budget's normal use tells nobody anything,
+// however quiet the history that was searched.
+const lowest = 2
+
+// floor keeps tiers in order: a faster one must not be more sensitive than the next.
+func (w *weigher) floor(k int) float64 {
+	if k+1 < len(w.subject.Policy.Tiers) {
+		return max(lowest, w.subject.Policy.Tiers[k+1].Factor)
+	}
+	return lowest
 }
 
 // others is how fast the other tiers find each incident as they are, and how often they page outside of any.

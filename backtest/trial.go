@@ -246,7 +246,7 @@ func (s *subject) result() SLO {
 	covered, complete := s.coveredFor(), s.trial.opts.LabelsComplete
 	one := SLO{
 		Service: s.Service, Name: s.Name, Target: float64(s.Target), Window: Span(s.Window), Declared: s.Declared,
-		Verdict: Validated, Tenants: s.tenants, Objective: s.Objective,
+		Verdict: Validated, Covered: Span(covered), Tenants: s.tenants, Objective: s.Objective,
 	}
 	if len(s.tenants) == 0 {
 		one.Verdict, one.Reason = Held, "the history holds none of its events"

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/slowburn/slowburn/backtest"
+	"github.com/slowburn/slowburn/report"
+	"github.com/slowburn/slowburn/slo"
+)
+
+// writeBacktest writes the result in the form that was asked for.
+func writeBacktest(w io.Writer, form, dir string, r *backtest.Result) error {
+	for k := range r.SLOs {
+		if search := r.SLOs[k].Search; search != nil {
+			search.Patch = sourcePatch(dir, r.SLOs[k])
+		}
+	}
+	if form == "json" {
+		return writeAs(w, form, r)
+	}
+	p := backtestPage{Text: text(w), markdown: form == "markdown"}
+	for _, s := range r.SLOs {
+		p.Printf("%s\n\n", report.Printable(r.Sentence(s)))
+	}
+	p.table("Alerts", tierHeader, tierRows(r))
+	p.table("Held", []string{"SLO", "TIER", "TENANTS", "REASON"}, held(r))
+	p.table("Incidents", []string{"SLO", "TENANT", "START", "LASTED", "FOUND", "BY", "AFTER", "SPENT BY THEN", "SPENT IN ALL", "RESET"}, incidentRows(r))
+	p.table("Injected outages", []string{"SLO", "TENANT", "AT", "ERRORS", "FOUND AFTER, BY TIER"}, injectedRows(r))
+	p.comparison(r.Comparison)
+	p.search(r)
+	for _, note := range r.Notes {
+		p.Printf("note: %s\n", report.Printable(note))
+	}
+	style := report.Green
+	if r.Verdict == backtest.Held {
+		style = report.Red
+	}
+	p.Printf("%s\n", p.Paint(strings.ToUpper(string(r.Verdict)), style))
+	return nil
+}
+
+type backtestPage struct {
+	report.Text
+	markdown bool
+}
+
+// table writes a table with its title, or nothing where it has no rows.
+func (p backtestPage) table(title string, header []string, rows [][]report.Cell) {
+	if len(rows) == 0 {
+		return
+	}
+	if !p.markdown {
+		p.Printf("%s\n", p.Paint(title, report.Bold))
+		p.Table(header, rows)
+		p.Printf("\n")
+		return
+	}
+	p.Printf("### %s\n\n| %s |\n|%s\n", title, strings.Join(header, " | "), strings.Repeat(" --- |", len(header)))
+	for _, row := range rows {
+		p.Printf("|")
+		for _, c := range row {
+			p.Printf(" %s |", strings.NewReplacer("|", `\|`, "<", "&lt;").Replace(c.Text))
+		}
+		p.Printf("\n")
+	}
+	p.Printf("\n")
+}
+
+var tierHeader = []string{"SLO", "TIER", "ABOVE", "ERRORS", "OVER", "FIRINGS", "PAGES/WEEK", "FOUND", "MISSED", "OUTSIDE", "P50", "P90", "SPENT"}
+
+func tierRows(r *backtest.Result) [][]report.Cell {
+	var rows [][]report.Cell
+	for _, s := range r.SLOs {
+		for _, t := range s.Tiers {
+			cells := report.Cells(s.Service+"/"+s.Name, t.Tier+" "+t.Severity, slo.FormatNumber(t.Factor)+"x", slo.FormatPercent(t.ErrorRatio),
+				slo.FormatWindow(time.Duration(t.Long))+"/"+slo.FormatWindow(time.Duration(t.Short)))
+			rows = append(rows, append(cells, scoreCells(t.Score)...))
+		}
+		if len(s.Tiers) > 1 {
+			rows = append(rows, append(report.Cells(s.Service+"/"+s.Name, "pages", "", "", ""), scoreCells(s.Score)...))
+		}
+	}
+	return rows
+}
+
+func scoreCells(s backtest.Score) []report.Cell {
+	found := fmt.Sprintf("%d of %d", s.Detected+s.Ongoing, s.Incidents)
+	cells := report.Cells(fmt.Sprint(s.Firings), fmt.Sprintf("%.1f", s.PerWeek), found, fmt.Sprint(s.Missed),
+		fmt.Sprint(s.Unlabelled+s.False), s.DelayP50.Spell(), s.DelayP90.Spell(), share(s.Spent))
+	for k := range cells {
+		cells[k].Right = true
+	}
+	return cells
+}
+
+// share prints a share of the budget, and a dash for none.
+func share(f *float64) string {
+	if f == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2g%%", 100**f)
+}
+
+// Tables stop where nobody reads on; JSON has all.
+const mostRows = 40
+
+func incidentRows(r *backtest.Result) [][]report.Cell {
+	var rows [][]report.Cell
+	more := 0
+	for _, s := range r.SLOs {
+		for _, i := range s.Incidents {
+			if len(rows) == mostRows {
+				more++
+				continue
+			}
+			found := "missed"
+			switch {
+			case i.Ongoing:
+				found = "ongoing"
+			case i.Detected:
+				found = "found"
+			}
+			lasted := backtest.Span(i.End.Sub(i.Start))
+			rows = append(rows, report.Cells(s.Service+"/"+s.Name, report.Printable(i.Tenant), i.Start.UTC().Format("2006-01-02 15:04"),
+				lasted.Spell(), found, i.Tier, i.Delay.Spell(), share(i.Before), share(&i.Spent), i.Reset.Spell()))
+		}
+	}
+	if more > 0 {
+		rows = append(rows, report.Cells(fmt.Sprintf("and %d more: see -o json", more)))
+	}
+	return rows
+}
+
+func injectedRows(r *backtest.Result) [][]report.Cell {
+	var rows [][]report.Cell
+	for _, i := range r.Injected {
+		var tiers []string
+		for _, t := range i.Tiers {
+			after := t.Delay.Spell()
+			switch {
+			case t.Ongoing:
+				after = "firing already"
+			case t.Delay == nil:
+				after = "never"
+			}
+			tiers = append(tiers, t.Tier+" "+after)
+		}
+		if len(rows) == mostRows {
+			return append(rows, report.Cells(fmt.Sprintf("and %d more: see -o json", len(r.Injected)-mostRows)))
+		}
+		rows = append(rows, report.Cells(i.Service+"/"+i.SLO, report.Printable(i.Tenant), i.At.UTC().Format("2006-01-02 15:04"),
+			slo.FormatPercent(i.Ratio), strings.Join(tiers, ", ")))
+	}
+	return rows
+}
+
+func (p backtestPage) comparison(c *backtest.Comparison) {
+	if c == nil {
+		return
+	}
+	var rows [][]report.Cell
+	for _, s := range c.SLOs {
+		for _, side := range []struct {
+			name  string
+			score backtest.Score
+		}{{"new", s.New}, {"old", s.Old}} {
+			rows = append(rows, append(report.Cells(s.Service+"/"+s.SLO, side.name), scoreCells(side.score)[:7]...))
+		}
+	}
+	p.table("Beside "+c.Rules, []string{"SLO", "RULES", "FIRINGS", "PAGES/WEEK", "FOUND", "MISSED", "OUTSIDE", "P50", "P90"}, rows)
+	rows = nil
+	for k, d := range c.Incidents {
+		if k == mostRows {
+			break
+		}
+		rows = append(rows, report.Cells(d.Service, report.Printable(d.Tenant), d.Start.UTC().Format("2006-01-02 15:04"), sideText(d.New), sideText(d.Old)))
+	}
+	p.table("Incident by incident", []string{"SERVICE", "TENANT", "START", "NEW", "OLD"}, rows)
+	if c.Unplaced > 0 {
+		p.Printf("note: %d firings of %s name none of these SLOs\n", c.Unplaced, report.Printable(c.Rules))
+	}
+}
+
+func sideText(s backtest.Side) string {
+	switch {
+	case s.Ongoing:
+		return "firing already"
+	case s.Detected:
+		return s.Delay.Spell()
+	}
+	return "missed"
+}
+
+func (p backtestPage) search(r *backtest.Result) {
+	var rows [][]report.Cell
+	for _, s := range r.SLOs {
+		if s.Search == nil {
+			continue
+		}
+		id := s.Service + "/" + s.Name
+		rows = append(rows, candidateCells(id+", as it is", s.Search.Present))
+		for _, c := range s.Search.Front {
+			rows = append(rows, candidateCells(id, c))
+		}
+	}
+	p.table("Other settings: the best trades of pages against misses and delay; chosen on two thirds, checked on the last",
+		[]string{"SLO", "TIER", "ABOVE", "SHORT", "FOR", "MIN FAILED", "PAGES/WEEK", "MISSED", "P50", "THEN PAGES/WEEK", "MISSED", "P50"}, rows)
+	for _, s := range r.SLOs {
+		if s.Search == nil || s.Search.Proposed == nil {
+			continue
+		}
+		c := s.Search.Proposed
+		p.Printf("%s/%s: tier %s above %sx pages %.1f a week, misses %d and finds half within %s; on the held-out third %.1f, %d and %s.\n",
+			s.Service, s.Name, c.Tier, slo.FormatNumber(c.Factor), c.Chosen.PerWeek, c.Chosen.Missed, c.Chosen.Delay.Spell(),
+			c.Holdout.PerWeek, c.Holdout.Missed, c.Holdout.Delay.Spell())
+		fence := ""
+		if p.markdown {
+			fence = "```"
+		}
+		p.Printf("%s\n%s%s\n", strings.Replace(fence, "```", "```diff", 1), printableLines(s.Search.Patch), fence)
+	}
+}
+
+// printableLines keeps line ends and tabs, which a patch needs, and shows other control characters.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for k, line := range lines {
+		words := strings.Split(line, "\t")
+		for n := range words {
+			words[n] = report.Printable(words[n])
+		}
+		lines[k] = strings.Join(words, "\t")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func candidateCells(id string, c backtest.Candidate) []report.Cell {
+	cells := report.Cells(id, c.Tier, slo.FormatNumber(c.Factor)+"x", c.Short.Spell(), c.For.Spell(), fmt.Sprint(c.MinFailures),
+		fmt.Sprintf("%.1f", c.Chosen.PerWeek), fmt.Sprint(c.Chosen.Missed), c.Chosen.Delay.Spell(),
+		fmt.Sprintf("%.1f", c.Holdout.PerWeek), fmt.Sprint(c.Holdout.Missed), c.Holdout.Delay.Spell())
+	for k := 2; k < len(cells); k++ {
+		cells[k].Right = true
+	}
+	return cells
+}
