@@ -212,7 +212,7 @@ var ourKeys = [...][2]string{
 	{"recordingRules", "recordingRules"}, {"service", "service"}, {"minFailures", "minFailures"}, {"policy", "policy"},
 	{"runbook", "runbook"}, {"runbookUrl", "runbook"}, {"description", "description"},
 	// What the library reads at run time, and the contract does not.
-	{"registry", ""}, {"register", ""}, {"maxTenants", ""}, {"labels", ""},
+	{"registry", ""}, {"maxTenants", ""},
 }
 
 func fieldOf(key string) string {

@@ -2,6 +2,7 @@ package contract
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -59,13 +60,13 @@ func parsePattern(line string) (pattern, bool) {
 // ignored reports whether the files of the folders above, outermost first, ignore name. The last pattern that
 // matches decides.
 func ignored(files []ignoreFile, name string, folder bool) bool {
-	for i := len(files) - 1; i >= 0; i-- {
+	for _, file := range slices.Backward(files) {
 		rel := name
-		if files[i].dir != "." {
-			rel = strings.TrimPrefix(name, files[i].dir+"/")
+		if file.dir != "." {
+			rel = strings.TrimPrefix(name, file.dir+"/")
 		}
-		for j := len(files[i].patterns) - 1; j >= 0; j-- {
-			if p := files[i].patterns[j]; p.matches(rel, folder) {
+		for _, p := range slices.Backward(file.patterns) {
+			if p.matches(rel, folder) {
 				return !p.keep
 			}
 		}

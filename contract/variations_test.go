@@ -168,7 +168,7 @@ func TestVariations(t *testing.T) {
 		{"shorthand", "const sloTarget = 0.995;\nnew ErrorBudgetInstrument({ sloTarget });", "0.995"},
 		{"quoted key", "new ErrorBudgetInstrument({ 'sloTarget': 0.995 });", "0.995"},
 		{"unknown key", "new ErrorBudgetInstrument({ sloTarget: 0.995, burnRate: 14 });", "! unknown-key burnRate"},
-		{"keys of the running library", "new ErrorBudgetInstrument({ sloTarget: 0.995, register: r, maxTenants: 9, labels: {} });", "0.995"},
+		{"keys of the running library", "new ErrorBudgetInstrument({ sloTarget: 0.995, registry: r, maxTenants: 9 });", "0.995"},
 		{"unknown spread before", "const f = (o) => new ErrorBudgetInstrument({ ...o, sloTarget: 0.995 });", "0.995"},
 		{"unknown spread after", "const f = (o) => new ErrorBudgetInstrument({ sloTarget: 0.995, ...o });", "! unresolved sloTarget"},
 		{"conditional spread", "new ErrorBudgetInstrument({ sloTarget: 0.995, ...(x() && { burnRateThreshold: 0.1 }) });", "! ambiguous burnRateThreshold [null,0.1]"},
