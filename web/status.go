@@ -47,7 +47,7 @@ type statusTarget struct {
 
 // status answers the front page.
 func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
-	now := time.Now()
+	now := s.opts.Now()
 	page := struct {
 		Unready, Version, Uptime string
 		Alerts                   []statusAlert

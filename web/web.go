@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-
 	"runtime"
 	"time"
 
@@ -37,6 +36,7 @@ const (
 	searchLimit      = 10_000
 	maxHeaderBytes   = 64 << 10
 	headerTimeout    = 10 * time.Second
+	bodyTimeout      = 5 * time.Minute
 	idleTimeout      = 2 * time.Minute
 	shutdownPatience = 3 * time.Second
 )
@@ -69,6 +69,7 @@ type Options struct {
 	Version       string
 	Retention     time.Duration
 	Started       time.Time
+	Now           func() time.Time // the clock
 	Registry      *prometheus.Registry
 	Reload        func() error // nil answers reloads with 403
 	ConfigFile    string       // exporter-toolkit web configuration: TLS and basic authentication
@@ -105,6 +106,7 @@ func (s *Server) Run(ctx context.Context) error {
 	server := &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       bodyTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelWarn),
@@ -210,10 +212,9 @@ func (s *Server) runtimeInfo() (api.RuntimeInfo, error) {
 		return api.RuntimeInfo{}, fmt.Errorf("read host name: %w", err)
 	}
 	return api.RuntimeInfo{
-		StartTime: s.opts.Started, Hostname: host, ServerTime: time.Now(),
+		StartTime: s.opts.Started, Hostname: host, ServerTime: s.opts.Now(),
 		ReloadConfigSuccess: true, LastConfigTime: s.opts.Started,
 		GoroutineCount: runtime.NumGoroutine(), GOMAXPROCS: runtime.GOMAXPROCS(0),
-		GOGC: os.Getenv("GOGC"), GODEBUG: os.Getenv("GODEBUG"),
 		StorageRetention: s.opts.Retention.String(),
 	}, nil
 }

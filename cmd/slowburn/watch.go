@@ -119,7 +119,7 @@ func (w *watch) build(ln net.Listener, external *url.URL, p *plan) (err error) {
 	})
 	options := web.Options{
 		DB: w.db, Engine: engine, Parser: evaluator.NewParser(), Targets: w.scraper, Rules: w.eval, Alertmanagers: w.sender,
-		Config: w.upstream, Flags: o.flags, Version: version, Retention: o.retention, Started: w.started,
+		Config: w.upstream, Flags: o.flags, Version: version, Retention: o.retention, Started: w.started, Now: time.Now,
 		Registry: w.registry, ConfigFile: o.webConfig, Logger: demoted(o.logger).With("component", "web"),
 	}
 	if o.reload != nil {
