@@ -19,7 +19,7 @@ STATIC := CGO_ENABLED=0
 RACE := GOFLAGS="$(filter-out -trimpath,$(GOFLAGS))" CGO_ENABLED=1
 TEST := $(RACE) PATH="$(BIN):$$PATH" go test -race -vet=off -shuffle=on -timeout=20m
 
-.PHONY: help build demo test test-go test-npm check lint fix vet fuzz bench tools vuln image clean
+.PHONY: help build demo test test-go test-npm check lint fix vet fuzz bench bench-go tools vuln image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,7 +56,11 @@ vet:
 fuzz: ## each fuzz target for FUZZTIME (10s), or those that FUZZ matches (FUZZ=contract/FuzzScan)
 	@$(STATIC) .ci/fuzz $(or $(FUZZTIME),10s) '$(FUZZ)'
 
-bench: $(BIN)/benchstat ## benchmarks, six runs each, into out/bench.txt; compared with out/before.txt where that exists
+bench: ## replay of the standard history beside the floor, T=10 and T=100; each ends with a line of JSON
+	$(STATIC) go run ./cmd/bench -tenants 10
+	$(STATIC) go run ./cmd/bench -tenants 100
+
+bench-go: $(BIN)/benchstat ## Go benchmarks, six runs each, into out/bench.txt; compared with out/before.txt where that exists
 	@mkdir -p out
 	$(STATIC) go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem -count 6 $(or $(PKG),./...) | tee out/bench.txt
 	@$(BIN)/benchstat $(wildcard out/before.txt) out/bench.txt
