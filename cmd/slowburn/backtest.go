@@ -35,6 +35,7 @@ type backtestSettings struct {
 	incidents  string
 	where      []string
 	against    string
+	emitTests  string
 	inject     bool
 	infer      string
 	start, end string
@@ -91,6 +92,7 @@ func (s *backtestSettings) addFlags(cmd *cobra.Command) {
 	f.BoolVar(&s.options.Search, "search", false, "score other factors, holds and windows too, and propose a change")
 	f.BoolVar(&s.inject, "inject", false, "put outages onto the history, to prove that each alert can fire, and how fast")
 	f.StringVar(&s.against, "against", "", "rule file to replay beside, such as the one deployed")
+	f.StringVar(&s.emitTests, "emit-tests", "", "write a promtool test of each incident and unlabelled firing into this directory")
 	if err := cmd.MarkFlagRequired("history"); err != nil {
 		panic(err) // the flag is there: it was added above
 	}
@@ -152,7 +154,28 @@ func (s *backtestSettings) test(ctx context.Context, objectives []slo.Objective,
 			return nil, err
 		}
 	}
-	return result, nil
+	if s.emitTests != "" {
+		err = s.writeTests(ctx, history, result)
+	}
+	return result, err
+}
+
+// writeTests fills the directory of --emit-tests; files of the same names are replaced.
+func (s *backtestSettings) writeTests(ctx context.Context, history *tsdb.History, result *backtest.Result) error {
+	files, notes, err := result.Tests(ctx, history, s.options)
+	if err != nil {
+		return fmt.Errorf("cut tests: %w", err)
+	}
+	result.Notes = append(result.Notes, notes...)
+	if err := os.MkdirAll(s.emitTests, 0o755); err != nil {
+		return fmt.Errorf("--emit-tests: %w", err)
+	}
+	for _, f := range files {
+		if err := writeFile(filepath.Join(s.emitTests, f.Name), f.Content); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tenantLabelOf is the label that most objectives know tenants by.

@@ -1,0 +1,278 @@
+package backtest
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/slowburn/slowburn/evaluator"
+	"github.com/slowburn/slowburn/rulegen"
+	"github.com/slowburn/slowburn/slo"
+)
+
+// File is one file to write, by its name in the directory.
+type File struct {
+	Name    string
+	Content []byte
+}
+
+// Tests bounds: a test is for people to read, and promtool runs it tick by tick.
+const (
+	mostTests    = 50
+	longestTest  = 12 * time.Hour
+	testInterval = time.Minute
+	testRules    = "slo.rules.yml"
+)
+
+// Tests cuts a promtool test out of the history for each incident and each unlabelled page, and the rule file that they
+// test: the alerts without annotations, which would have to be repeated. What a test expects is what a replay of its own
+// series says. It notes what was left out.
+func (r *Result) Tests(ctx context.Context, h History, o Options) ([]File, []string, error) {
+	var files []File
+	var notes []string
+	groups := &rulefmt.RuleGroups{}
+	for _, s := range r.SLOs {
+		stage, err := newStage(s.Objective, h, Injection{}.filled(), o)
+		if err != nil {
+			return nil, nil, err
+		}
+		for k := range stage.group.Rules {
+			stage.group.Rules[k].Annotations = nil
+		}
+		stage.group.Interval = model.Duration(testInterval)
+		groups.Groups = append(groups.Groups, stage.group)
+		for _, c := range s.cuts() {
+			if len(files) == mostTests {
+				notes = append(notes, fmt.Sprintf("only the first %d tests are written", mostTests))
+				break
+			}
+			file, err := stage.test(ctx, c)
+			if err != nil {
+				notes = append(notes, fmt.Sprintf("%s at %s becomes no test: %v", s.Objective.ID(), c.from.Format(time.RFC3339), err))
+				continue
+			}
+			files = append(files, file)
+		}
+	}
+	rules, err := yaml.Marshal(groups)
+	if err != nil {
+		return nil, nil, err
+	}
+	return append([]File{{testRules, rules}}, files...), notes, nil
+}
+
+// cut is a piece of history worth a test.
+type cut struct {
+	tenant, what string
+	from, to     time.Time
+}
+
+// cuts are the incidents, and what pages outside of them.
+func (s SLO) cuts() []cut {
+	var all []cut
+	for _, i := range s.Incidents {
+		if i.Tenant != "" || s.Objective.Tenant.Label == "" {
+			all = append(all, cut{i.Tenant, "incident " + i.place(), i.Start, i.End})
+		}
+	}
+	for _, t := range s.Tenants {
+		for _, rule := range t.Rules {
+			for _, f := range rule.Firings {
+				if f.Kind != ForIncident {
+					end := f.End
+					if end.IsZero() {
+						end = f.Start.Add(time.Hour)
+					}
+					all = append(all, cut{t.Name, string(f.Kind) + " firing of tier " + rule.Tier, f.Start, end})
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b cut) int { return a.from.Compare(b.from) })
+	return slices.CompactFunc(all, func(a, b cut) bool { return a.tenant == b.tenant && !b.from.After(a.to) })
+}
+
+// promtest is the part of promtool's test file format that is written here.
+type promtest struct {
+	RuleFiles          []string   `yaml:"rule_files"`
+	EvaluationInterval string     `yaml:"evaluation_interval"`
+	Tests              []promcase `yaml:"tests"`
+}
+
+type promcase struct {
+	Name     string       `yaml:"name"`
+	Interval string       `yaml:"interval"`
+	Input    []promseries `yaml:"input_series"`
+	Alerts   []promalert  `yaml:"alert_rule_test"`
+}
+
+type promseries struct {
+	Series string `yaml:"series"`
+	Values string `yaml:"values"`
+}
+
+type promalert struct {
+	EvalTime  string        `yaml:"eval_time"`
+	Alertname string        `yaml:"alertname"`
+	Expected  []promfirings `yaml:"exp_alerts"`
+}
+
+type promfirings struct {
+	Labels map[string]string `yaml:"exp_labels"`
+}
+
+// test writes one test: the window before, the piece itself, and the time in which its alerts end.
+func (s *stage) test(ctx context.Context, c cut) (File, error) {
+	before := min(s.longest, 6*time.Hour)
+	start, end := c.from.Add(-before), c.to.Add(30*time.Minute)
+	if end.Sub(start) > longestTest {
+		end = start.Add(longestTest)
+	}
+	s.injection.For = end.Sub(c.from)
+	series, err := s.load(ctx, c.from)
+	if err != nil {
+		return File{}, err
+	}
+	one := promcase{Name: fmt.Sprintf("%s %s%s at %s", s.ID(), c.what, named(" of ", c.tenant), c.from.Format(time.RFC3339)), Interval: "1m"}
+	var regular memory
+	for _, l := range series {
+		if l.labels.Get(s.Tenant.Label) != c.tenant && s.Tenant.Label != "" {
+			continue
+		}
+		l = l.regular(start, end)
+		regular = append(regular, l)
+		one.Input = append(one.Input, promseries{l.labels.String(), notation(l.values)})
+	}
+	if len(regular) == 0 {
+		return File{}, fmt.Errorf("the history has no series of tenant %q then", c.tenant)
+	}
+	if one.Alerts, err = s.expectations(ctx, regular, end.Sub(start)); err != nil {
+		return File{}, err
+	}
+	content, err := yaml.Marshal(promtest{RuleFiles: []string{testRules}, EvaluationInterval: "1m", Tests: []promcase{one}})
+	name := plain(fmt.Sprintf("%s-%s-%s-%s", s.Service, s.Name, c.tenant, c.from.UTC().Format("20060102T150405"))) + ".test.yml"
+	return File{name, content}, err
+}
+
+// plain keeps what is safe in a file's name.
+func plain(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' {
+			return r
+		}
+		return '_'
+	}, name)
+}
+
+// regular is the series at whole minutes, from zero as promtool counts: the last sample of the five minutes before each,
+// less what the first one had; NaN where there is none.
+func (l list) regular(start, end time.Time) list {
+	out := list{labels: l.labels}
+	base, k := math.NaN(), -1
+	for at := start; !at.After(end); at = at.Add(testInterval) {
+		for k+1 < len(l.times) && l.times[k+1] <= at.UnixMilli() {
+			k++
+		}
+		v := math.NaN()
+		if k >= 0 && at.UnixMilli()-l.times[k] < (5*time.Minute).Milliseconds() {
+			if math.IsNaN(base) {
+				base = l.values[k]
+			}
+			if v = l.values[k] - base; v < 0 { // a reset: from here on the counter is its own
+				base, v = 0, l.values[k]
+			}
+		}
+		out.times, out.values = append(out.times, at.Sub(start).Milliseconds()), append(out.values, v)
+	}
+	return out
+}
+
+// notation writes values as promtool reads them: a+bxn is n steps of b from a, and _ is no sample.
+func notation(values []float64) string {
+	var words []string
+	for k := 0; k < len(values); {
+		n := 1
+		if math.IsNaN(values[k]) {
+			for k+n < len(values) && math.IsNaN(values[k+n]) {
+				n++
+			}
+			words = append(words, fmt.Sprintf("_x%d", n))
+			k += n
+			continue
+		}
+		step := 0.0
+		if k+1 < len(values) && values[k+1] >= values[k] {
+			step = values[k+1] - values[k]
+		}
+		for k+n < len(values) && values[k+n] == values[k]+float64(n)*step {
+			n++
+		}
+		words = append(words, fmt.Sprintf("%s+%sx%d", slo.FormatNumber(values[k]), slo.FormatNumber(step), n-1))
+		k += n
+	}
+	return strings.Join(words, " ")
+}
+
+// expectations are what a replay of the series says at its start, its end, and whenever an alert begins.
+func (s *stage) expectations(ctx context.Context, m memory, d time.Duration) ([]promalert, error) {
+	start := time.Unix(0, 0).UTC()
+	done, err := evaluator.Replay(ctx, &rulefmt.RuleGroups{Groups: []rulefmt.RuleGroup{s.group}}, m.known(), evaluator.ReplayOptions{
+		Start: start, End: start.Add(d), AtStart: true, Interval: testInterval,
+	})
+	if err != nil {
+		return nil, err
+	}
+	var episodes []evaluator.Episode
+	at := []time.Duration{0, d.Truncate(testInterval)}
+	for _, out := range done.Outcomes {
+		for _, rule := range out.Rules {
+			for _, e := range rule.Episodes {
+				if !e.FiredAt.IsZero() {
+					episodes = append(episodes, e)
+					at = append(at, e.FiredAt.Sub(start)-testInterval, e.FiredAt.Sub(start))
+				}
+			}
+		}
+	}
+	var all []promalert
+	for _, moment := range compact(at...) {
+		if moment < 0 {
+			continue
+		}
+		one := promalert{EvalTime: model.Duration(moment).String(), Alertname: rulegen.AlertName, Expected: []promfirings{}}
+		for _, e := range episodes {
+			if t := start.Add(moment); !e.FiredAt.After(t) && (e.ResolvedAt.IsZero() || e.ResolvedAt.After(t)) {
+				l := e.Labels.Map()
+				maps.DeleteFunc(l, func(name, _ string) bool { return name == labels.AlertName })
+				one.Expected = append(one.Expected, promfirings{l})
+			}
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// known leaves out the moments without a sample.
+func (m memory) known() memory {
+	var all memory
+	for _, l := range m {
+		one := list{labels: l.labels}
+		for k, v := range l.values {
+			if !math.IsNaN(v) {
+				one.times, one.values = append(one.times, l.times[k]), append(one.values, v)
+			}
+		}
+		all = append(all, one)
+	}
+	all.sort()
+	return all
+}
