@@ -43,6 +43,9 @@ func NewExporter(source storage.Queryable, r api.RulesRetriever, now func() time
 	desc := func(name, help string, more ...string) *prometheus.Desc {
 		return prometheus.NewDesc("slowburn_"+name, help, append([]string{"service", "slo"}, more...), nil)
 	}
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
 	e := &Exporter{
 		source: source, rules: r, now: now, logger: logger,
 		objective:  desc("objective_ratio", "Promised share of good events."),
@@ -57,8 +60,23 @@ func NewExporter(source storage.Queryable, r api.RulesRetriever, now func() time
 	return e
 }
 
-// Update replaces the objectives that are told of.
-func (e *Exporter) Update(objectives []slo.Objective) { e.current.Store(&objectives) }
+// Update replaces the objectives that are told of. Of several with one service and name the first is kept: a
+// series told twice would spoil all others.
+func (e *Exporter) Update(objectives []slo.Objective) {
+	var kept []slo.Objective
+	seen := map[[2]string]bool{}
+	for _, o := range objectives {
+		o.Service, o.Name = printable(o.Service), printable(o.Name)
+		if key := [2]string{o.Service, o.Name}; !seen[key] {
+			seen[key] = true
+			kept = append(kept, o)
+		}
+	}
+	e.current.Store(&kept)
+}
+
+// printable is s as a label value: one that is no UTF-8 would end the process while it is collected.
+func printable(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // Describe implements prometheus.Collector.
 func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
@@ -76,6 +94,7 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 			e.failed.Inc()
 			e.logger.Warn("Read recordings", "slo", o.ID(), "err", err)
 		}
+		e.states(ch, o)
 	}
 	e.failed.Collect(ch)
 }
@@ -99,7 +118,6 @@ func (e *Exporter) collect(ch chan<- prometheus.Metric, o slo.Objective) error {
 			ch <- prometheus.MustNewConstMetric(e.exhaustion, prometheus.GaugeValue, seconds, o.Service, o.Name, tenant)
 		}
 	}
-	e.states(ch, o)
 	return nil
 }
 
@@ -110,7 +128,7 @@ func (e *Exporter) read(o slo.Objective) (map[string]map[string]float64, error) 
 	if err != nil {
 		return nil, fmt.Errorf("open querier: %w", err)
 	}
-	defer q.Close() //nolint:errcheck // nothing was written
+	defer q.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	set := q.Select(ctx, false, nil,
@@ -120,8 +138,11 @@ func (e *Exporter) read(o slo.Objective) (map[string]map[string]float64, error) 
 	readings := map[string]map[string]float64{}
 	for set.Next() {
 		series := set.At()
-		metric, tenant := series.Labels().Get(labels.MetricName), series.Labels().Get(o.Tenant.Label)
-		v, ok := newest(series)
+		metric, tenant := series.Labels().Get(labels.MetricName), printable(series.Labels().Get(o.Tenant.Label))
+		v, ok, err := newest(series)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", series.Labels(), err)
+		}
 		if !ok {
 			continue
 		}
@@ -134,7 +155,7 @@ func (e *Exporter) read(o slo.Objective) (map[string]map[string]float64, error) 
 }
 
 // newest is the last value of a series, unless it has ended.
-func newest(s storage.Series) (v float64, ok bool) {
+func newest(s storage.Series) (v float64, ok bool, err error) {
 	it := s.Iterator(nil)
 	for t := it.Next(); t != chunkenc.ValNone; t = it.Next() {
 		if t == chunkenc.ValFloat {
@@ -142,7 +163,7 @@ func newest(s storage.Series) (v float64, ok bool) {
 			ok = !value.IsStaleNaN(v)
 		}
 	}
-	return v, ok
+	return v, ok, it.Err()
 }
 
 func (e *Exporter) states(ch chan<- prometheus.Metric, o slo.Objective) {
@@ -152,7 +173,7 @@ func (e *Exporter) states(ch chan<- prometheus.Metric, o slo.Objective) {
 			if a.Labels.Get("service") != o.Service || a.Labels.Get("slo") != o.Name || !strings.HasPrefix(rule.Name(), rulegen.AlertName) {
 				continue
 			}
-			key := [2]string{a.Labels.Get(o.Tenant.Label), a.Labels.Get("burn_tier")}
+			key := [2]string{printable(a.Labels.Get(o.Tenant.Label)), printable(a.Labels.Get("burn_tier"))}
 			switch a.State {
 			case rules.StatePending:
 				worst[key] = max(worst[key], 1)
