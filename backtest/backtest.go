@@ -15,7 +15,7 @@ import (
 	"github.com/slowburn/slowburn/slo"
 )
 
-// Version is that of the JSON form of a Result, described by docs/schema/backtest.schema.json.
+// Version is that of the JSON form of a Result.
 const Version = 1
 
 // Defaults of Options.
@@ -81,7 +81,7 @@ type Result struct {
 }
 
 // SLO is what a back-test found of one objective.
-type SLO struct {
+type SLO struct { //nolint:recvcheck // what only reads takes a value
 	Service   string         `json:"service"`
 	Name      string         `json:"slo"`
 	Target    float64        `json:"target"`
