@@ -53,11 +53,11 @@ func tagged(value string) string { return strings.Trim(value, "'") }
 // replaced exchanges the threshold of a line that has one.
 func replaced(line, value string) (string, bool) {
 	const key = "burnRateThreshold"
-	at := strings.Index(line, key)
-	if at < 0 {
+	_, after, ok := strings.Cut(line, key)
+	if !ok {
 		return "", false
 	}
-	rest := line[at+len(key):]
+	rest := after
 	text := strings.TrimLeft(rest, " ?")
 	if text == "" || text[0] != ':' && text[0] != '=' {
 		return "", false

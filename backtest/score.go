@@ -7,7 +7,7 @@ import (
 )
 
 // Span is a duration that JSON shows in seconds.
-type Span time.Duration
+type Span time.Duration //nolint:recvcheck // what only reads takes a value
 
 // MarshalJSON writes seconds.
 func (s Span) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(s).Seconds()) }
@@ -30,7 +30,7 @@ type Score struct {
 }
 
 // tally gathers what a Score is made of.
-type tally struct {
+type tally struct { //nolint:recvcheck // what only reads takes a value
 	firings, pages, outside, incidents, ongoing, missed int
 
 	delays, resets []time.Duration

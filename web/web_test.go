@@ -234,8 +234,8 @@ func TestRunReturnsAndLeavesNothing(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }() // ends below
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	answer := must(client.Get("http://" + w.Addr() + "/-/healthy"))(t)
-	io.Copy(io.Discard, answer.Body) //nolint:errcheck // its end is all that matters
+	answer := must(client.Get("http://" + w.Addr() + "/-/healthy"))(t) //nolint:bodyclose // closed below
+	io.Copy(io.Discard, answer.Body)                                   //nolint:errcheck // its end is all that matters
 	answer.Body.Close()
 	promtool := filepath.Join("..", "bin", "promtool")
 	if _, err := os.Stat(promtool); err == nil {

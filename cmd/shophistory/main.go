@@ -120,7 +120,7 @@ type counter struct {
 func (w *world) counter(seed, stream uint64, service, tenant, code string, rate float64) *counter {
 	c := &counter{labels: labels.FromStrings(labels.MetricName, "http_requests_total",
 		"code", code, "instance", service+":8080", "job", service, "service", service, "tenant", tenant)}
-	random := rand.New(rand.NewPCG(seed, stream)) //nolint:gosec // the same month each time is what is wanted
+	random := rand.New(rand.NewPCG(seed, stream))
 	sum := 0.0
 	for at := start(); !at.After(w.end()); at = at.Add(scrape) {
 		failed := 0.0002

@@ -107,7 +107,7 @@ func (s *backtestSettings) run(cmd *cobra.Command, dir, form string) error {
 	if err != nil {
 		return err
 	}
-	defer history.Close() //nolint:errcheck // it was only read
+	defer history.Close()
 	objectives, err := s.objectives(cmd, dir, history)
 	if err != nil {
 		return err
@@ -239,7 +239,7 @@ func (s *backtestSettings) readIncidents() error {
 	if err != nil {
 		return fmt.Errorf("read incidents: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	if s.options.Incidents, err = backtest.ReadIncidents(io.LimitReader(f, 64<<20), s.incidents); err != nil {
 		return err
 	}

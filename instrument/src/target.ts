@@ -8,7 +8,10 @@ export function readTarget(value: unknown): number {
   const percent = text.endsWith('%');
   const number = parseNumber((percent ? text.slice(0, -1) : text).trim());
   if (number === undefined) throw new TypeError(`target ${JSON.stringify(value)} is not a number: ${advice}`);
-  return checkTarget(percent ? divide(number, 100) : number);
+  if (!percent) return checkTarget(number);
+  const share = divide(number, 100);
+  if (share > 0 && share < 1) return share;
+  throw new RangeError(`target ${text} outside (0%, 100%): write a percentage such as 99.5%`);
 }
 
 const advice = 'write 0.995 or 99.5%';
