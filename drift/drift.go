@@ -97,12 +97,14 @@ type Report struct {
 	Findings []slo.Finding
 }
 
-// Add joins other reports to this one.
-func (r *Report) Add(others ...Report) {
-	for _, o := range others {
-		r.Facts = append(r.Facts, o.Facts...)
-		r.Findings = append(r.Findings, o.Findings...)
+// Join puts reports one after another.
+func Join(reports ...Report) Report {
+	var all Report
+	for _, r := range reports {
+		all.Facts = append(all.Facts, r.Facts...)
+		all.Findings = append(all.Findings, r.Findings...)
 	}
+	return all
 }
 
 // Share counts the facts that drift, and all that could be compared.

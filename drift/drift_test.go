@@ -9,7 +9,7 @@ import (
 func TestShareCountsOnlyWhatWasCompared(t *testing.T) {
 	var r Report
 	for _, v := range []Verdict{Unchecked, Same, Same, Differs, Missing, Orphan, NotRepresentable} {
-		r.Add(Report{Facts: []Fact{{Subject: v.String(), Verdict: v}}})
+		r = Join(r, Report{Facts: []Fact{{Subject: v.String(), Verdict: v}}})
 	}
 	if drifting, compared := r.Share(); drifting != 3 || compared != 5 {
 		t.Errorf("%d of %d drift, want 3 of 5", drifting, compared)
