@@ -253,21 +253,6 @@ func (s *backtestSettings) readIncidents() error {
 	return nil
 }
 
-// openHistory opens what --history names, by what it is.
-func openHistory(ctx context.Context, path string) (*tsdb.History, error) {
-	if strings.HasPrefix(path, "http://") || strings.HasPrefix(path, "https://") {
-		return nil, fmt.Errorf("--history %s: reading from a running server is not built yet: give a directory of blocks or an OpenMetrics file", path)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("--history: %w", err)
-	}
-	if info.IsDir() {
-		return tsdb.OpenHistory(path, tsdb.HistoryOptions{})
-	}
-	return tsdb.ReadOpenMetrics(ctx, path, tsdb.HistoryOptions{})
-}
-
 // objectives reads the contracts and settles them by what the history knows.
 func (s *backtestSettings) objectives(cmd *cobra.Command, dir string, h *tsdb.History) ([]slo.Objective, error) {
 	w := &workspace{dir: dir, settings: *s.read}
