@@ -5,6 +5,7 @@ package report
 import (
 	"time"
 
+	"github.com/slowburn/slowburn/drift"
 	"github.com/slowburn/slowburn/slo"
 )
 
@@ -38,6 +39,14 @@ type Document struct {
 	Validation  Validation    `json:"validation_report"`
 	Findings    []slo.Finding `json:"findings"`
 	Verdict     Verdict       `json:"verdict"`
+
+	Drift       []drift.Fact `json:"drift"` // what was compared with what is deployed
+	Coverage    []Coverage   `json:"coverage"`
+	Proofs      []Proof      `json:"proofs"`
+	Burns       []Burn       `json:"burns"`                 // above the budget's pace when the history ended
+	Cardinality *Cardinality `json:"cardinality,omitempty"` // absent without label sets to count
+	Detection   *Detection   `json:"detection,omitempty"`   // absent where it can't be measured
+	Revision    *Revision    `json:"revision,omitempty"`    // only with --base
 }
 
 // Phases are the steps of a verification, in the order in which they run.
@@ -46,7 +55,12 @@ type Phases struct {
 	Contract     Phase `json:"slo_contract_extraction"`
 	BurnRate     Phase `json:"burn_rate_calculation"`
 	Rules        Phase `json:"prometheus_rule_generation"`
+	Proof        Phase `json:"alert_proof"`
+	Series       Phase `json:"series_forecast"`
+	Deployed     Phase `json:"config_comparison"`
 	Alertmanager Phase `json:"alertmanager_sync"`
+	// Revision is absent unless two revisions were to be compared.
+	Revision *Phase `json:"revision_comparison,omitempty"`
 }
 
 // NamedPhase is a phase with its name in the JSON.
@@ -57,13 +71,20 @@ type NamedPhase struct {
 
 // List gives the phases in order.
 func (p Phases) List() []NamedPhase {
-	return []NamedPhase{
+	all := []NamedPhase{
 		{"docker_topology_scan", p.Topology},
 		{"slo_contract_extraction", p.Contract},
 		{"burn_rate_calculation", p.BurnRate},
 		{"prometheus_rule_generation", p.Rules},
+		{"alert_proof", p.Proof},
+		{"series_forecast", p.Series},
+		{"config_comparison", p.Deployed},
 		{"alertmanager_sync", p.Alertmanager},
 	}
+	if p.Revision != nil {
+		all = append(all, NamedPhase{"revision_comparison", *p.Revision})
+	}
+	return all
 }
 
 // Phase is the log of one step. Detail is one plain sentence; where Status is not Complete it gives the reason.
@@ -118,6 +139,9 @@ type Check struct {
 	Ratio       *float64 `json:"ratio,omitempty"`
 	Numerator   *int     `json:"numerator,omitempty"`
 	Denominator *int     `json:"denominator,omitempty"`
+	// Before and After are medians, of a check that sets two measurements beside each other.
+	Before *Seconds `json:"before_seconds,omitempty"`
+	After  *Seconds `json:"after_seconds,omitempty"`
 }
 
 // Share is a completed check of n out of d; without a denominator it is skipped.
