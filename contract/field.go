@@ -287,14 +287,13 @@ func (r *reader) alertObject(got spoken, want string) (*slo.Threshold, error) {
 		if !r.usable(field, inner) {
 			return nil, nil
 		}
-		switch unit, ok := map[string]slo.Unit{"burnRate": slo.UnitBurnRate, "errorRatio": slo.UnitErrorRatio, "budget": slo.UnitBudget}[name]; {
-		case ok && t == nil:
-			amount, ok := ratio(inner.value)
-			if !ok {
-				r.wrongType(field, inner, want)
-				return nil, nil
+		switch unit, ok := unitOf(name); {
+		case ok && t == nil && (inner.kind == number || inner.kind == textual):
+			stated, err := amount(unit, inner.value)
+			if err != nil {
+				return nil, err
 			}
-			t = &slo.Threshold{Value: amount, Unit: unit}
+			t = &stated
 		case name == "within" && inner.kind == textual:
 			within = inner.text
 		default:
@@ -310,9 +309,6 @@ func (r *reader) alertObject(got spoken, want string) (*slo.Threshold, error) {
 }
 
 func checkedAlert(t *slo.Threshold, within string) (*slo.Threshold, error) {
-	if t.Value <= 0 || t.Unit != slo.UnitBurnRate && t.Value > 1 {
-		return nil, fmt.Errorf("threshold %s %s is out of range: write a share in (0, 1] or a percentage such as '8%%'", t.Unit, slo.FormatNumber(t.Value))
-	}
 	if within == "" {
 		return t, nil
 	}
@@ -321,16 +317,21 @@ func checkedAlert(t *slo.Threshold, within string) (*slo.Threshold, error) {
 	return t, err
 }
 
-// ratio is a number, or a text such as '2%' or '14.4x'.
-func ratio(v value) (float64, bool) {
+func unitOf(key string) (slo.Unit, bool) {
+	for _, u := range []slo.Unit{slo.UnitBurnRate, slo.UnitErrorRatio, slo.UnitBudget} {
+		if u.Key() == key {
+			return u, true
+		}
+	}
+	return "", false
+}
+
+// amount reads the member of an explicit form: a number, or a text with the sign that fits.
+func amount(u slo.Unit, v value) (slo.Threshold, error) {
 	if v.kind == number {
-		return round(v.num), !math.IsNaN(v.num) && !math.IsInf(v.num, 0)
+		return slo.StatedThreshold(u, round(v.num))
 	}
-	if v.kind != textual {
-		return 0, false
-	}
-	t, err := slo.ParseThreshold(v.text)
-	return t.Value, err == nil
+	return slo.ParseStated(u, v.text)
 }
 
 // tenantField reads who the budget is for. What the sources do not tell is what the running service tells: the

@@ -88,6 +88,7 @@ func (t *tree) walk(ctx context.Context) error {
 	}
 	slices.Sort(t.sources)
 	t.readManifests()
+	t.dropCompiled()
 	return ctx.Err()
 }
 

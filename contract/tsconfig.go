@@ -1,7 +1,9 @@
 package contract
 
 import (
+	"maps"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -11,6 +13,7 @@ type project struct {
 	paths    map[string]any
 	pathsDir string
 	refs     []string
+	out      string // of outDir; empty if there is none
 }
 
 // maxExtends bounds a chain of tsconfig files that extend each other.
@@ -95,6 +98,9 @@ func (t *tree) readProject(file string, depth int) project {
 	if base, ok := options["baseUrl"].(string); ok {
 		own.base = path.Join(dir, strings.ReplaceAll(base, "${configDir}", "."))
 	}
+	if out, ok := options["outDir"].(string); ok {
+		own.out = path.Join(dir, strings.ReplaceAll(out, "${configDir}", "."))
+	}
 	if paths, ok := options["paths"].(map[string]any); ok {
 		own.paths, own.pathsDir = paths, dir
 		if base := firstOf(own.base, p.base); base != "" {
@@ -119,8 +125,51 @@ func (p project) overlaid(over project) project {
 	if over.paths != nil {
 		p.paths, p.pathsDir = over.paths, over.pathsDir
 	}
+	if over.out != "" {
+		p.out = over.out
+	}
 	return p
 }
+
+// dropCompiled leaves out what the compiler made of other sources, which would declare everything twice: JavaScript
+// below the outDir of some tsconfig file, or beside the TypeScript of the same name. Imports still find it.
+func (t *tree) dropCompiled() {
+	if !slices.ContainsFunc(t.sources, isJavaScript) {
+		return
+	}
+	outs := t.outDirs()
+	t.sources = slices.DeleteFunc(t.sources, func(name string) bool {
+		if !isJavaScript(name) || !t.besideItsSource(name) && !slices.ContainsFunc(outs, func(out string) bool { return below(name, out) }) {
+			return false
+		}
+		t.skip("compiled")
+		return true
+	})
+}
+
+// outDirs lists the folders that only compiled files are in. One that holds its own tsconfig file is not such a folder.
+func (t *tree) outDirs() []string {
+	var outs []string
+	for _, file := range slices.Sorted(maps.Keys(t.files)) {
+		base := path.Base(file)
+		if !strings.HasPrefix(base, "tsconfig") || path.Ext(base) != ".json" {
+			continue
+		}
+		if out := t.project(file, maxExtends).out; out != "" && out != "." && !below(file, out) {
+			outs = append(outs, out)
+		}
+	}
+	return outs
+}
+
+func (t *tree) besideItsSource(name string) bool {
+	ext := path.Ext(name)
+	stem := strings.TrimSuffix(name, ext)
+	from := map[string][]string{".js": {".ts", ".tsx"}, ".jsx": {".tsx"}, ".mjs": {".mts"}, ".cjs": {".cts"}}
+	return slices.ContainsFunc(from[ext], func(source string) bool { return t.files[stem+source] })
+}
+
+func below(name, dir string) bool { return strings.HasPrefix(name, dir+"/") }
 
 func (t *tree) configFile(name string) []string {
 	for _, candidate := range []string{name, name + ".json", path.Join(name, "tsconfig.json")} {

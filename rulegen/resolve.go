@@ -39,15 +39,16 @@ const (
 	instrumentTenant = "tenant"
 )
 
-// RuleAssumed and RuleNoMetric are the findings of Resolve.
+// The findings of Resolve.
 const (
-	RuleAssumed  = "SB060"
-	RuleNoMetric = "SB061"
+	RuleAssumed     = "SB060"
+	RuleNoMetric    = "SB061"
+	RuleUnreachable = "SB063"
 )
 
 // Resolve settles what the contracts leave open: the metric of an Unnamed indicator, the status label of a
 // counter, the tenant label. What it takes from the catalog it takes silently, what it must assume it
-// reports, and what the catalog contradicts it refuses.
+// reports, and what the catalog contradicts it refuses. It refuses a policy of which a tier can never fire, too.
 func Resolve(objectives []slo.Objective, catalog Catalog) ([]slo.Objective, []slo.Finding) {
 	var settled []slo.Objective
 	var findings []slo.Finding
@@ -55,6 +56,7 @@ func Resolve(objectives []slo.Objective, catalog Catalog) ([]slo.Objective, []sl
 		r := resolver{catalog: catalog, objective: &o}
 		r.indicator()
 		r.tenant()
+		r.reachable()
 		findings = append(findings, r.findings...)
 		if !r.refused {
 			settled = append(settled, o)

@@ -190,6 +190,57 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+// TestResolveRefusesTiersThatNeverFire: a total outage burns 1/(1 - target) times.
+func TestResolveRefusesTiersThatNeverFire(t *testing.T) {
+	for _, row := range []struct {
+		target       slo.Target
+		policy       string
+		want, remedy string
+	}{
+		{0.995, "sre", "", ""},
+		{0.931, "default", "", ""}, // 14.49x
+		{0.93, "default", "fast above 14.4x, and a total outage of a 93% target burns at 14.285714285714286x", "write burnRateThreshold: '12x'"},
+		{0.9, "default", "fast above 14.4x, and a total outage of a 90% target burns at 10x", "write burnRateThreshold: '9x'"},
+		{0.9, "sre", "fast above 14.4x, and", "write burnRateThreshold: '9x'"},
+		{0.8, "default", "fast above 14.4x and medium above 6x, and a total outage of a 80% target burns at 5x", "write policy: 'lenient', whose tiers fire above 4x and 2x"},
+		{0.8, "lenient", "", ""},
+		{0.75, "lenient", "fast above 4x, and a total outage of a 75% target burns at 4x", "write burnRateThreshold: '3.6x'"},
+		{0.5, "lenient", "fast above 4x and medium above 2x", "raise the target"},
+	} {
+		o := availability()
+		o.Target = row.target
+		policy, err := slo.PolicyNamed(row.policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Policy = policy
+		settled, findings := Resolve([]slo.Objective{o}, nil)
+		if row.want == "" {
+			if len(settled) != 1 || len(findings) != 0 {
+				t.Errorf("%v %s: %v", row.target, row.policy, findings)
+			}
+			continue
+		}
+		if len(settled) != 0 || len(findings) != 1 || findings[0].Rule != RuleUnreachable || findings[0].Severity != slo.Error ||
+			!strings.Contains(findings[0].Message, row.want) || !strings.HasPrefix(findings[0].Remedy, row.remedy) {
+			t.Errorf("%v %s: settled %d, %v; want %q: %q", row.target, row.policy, len(settled), findings, row.want, row.remedy)
+		}
+	}
+}
+
+// TestRemediesCanFire: what SB063 advises is below the limit, for any target it advises a threshold for.
+func TestRemediesCanFire(t *testing.T) {
+	for target := 0.51; target < 0.999; target += 0.007 {
+		for tier := range 2 {
+			o := availability()
+			o.Target, o.Window, o.Policy = slo.Target(target), slo.DefaultWindow, slo.DefaultPolicy()
+			if f := belowLimit(o, tier); !(f < o.Target.MaxBurnRate()) || f < 0.7*o.Target.MaxBurnRate() {
+				t.Errorf("%v tier %d: advised %gx of at most %gx", target, tier, f, o.Target.MaxBurnRate())
+			}
+		}
+	}
+}
+
 // TestInstrumentIsReadByItsOwnNames holds resolve to the file that the npm package is tested with.
 func TestInstrumentIsReadByItsOwnNames(t *testing.T) {
 	signals := fixtures.Signals()

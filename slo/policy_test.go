@@ -13,6 +13,7 @@ func TestPolicies(t *testing.T) {
 	for _, row := range []struct{ name, windows, tiers string }{
 		{"default", "5m 30m 1h 6h", "fast page 14.4x 1h/5m, medium page 6x 6h/30m"},
 		{"sre", "5m 30m 1h 2h 6h 1d 3d", "fast page 14.4x 1h/5m, medium page 6x 6h/30m, slow ticket 3x 1d/2h, long ticket 1x 3d/6h"},
+		{"lenient", "5m 30m 1h 6h", "fast page 4x 1h/5m, medium page 2x 6h/30m"},
 	} {
 		p, err := PolicyNamed(row.name)
 		if err != nil {
@@ -33,7 +34,7 @@ func TestPolicies(t *testing.T) {
 	if DefaultPolicy().Name != "default" {
 		t.Errorf("default policy is %s", DefaultPolicy().Name)
 	}
-	if _, err := PolicyNamed("google"); err == nil || !strings.Contains(err.Error(), `policy "google" is unknown: write one of [default sre]`) {
+	if _, err := PolicyNamed("google"); err == nil || !strings.Contains(err.Error(), `policy "google" is unknown: write one of [default sre lenient]`) {
 		t.Errorf("unknown policy: %v", err)
 	}
 	Policies()[0].Tiers[0].Factor = 1

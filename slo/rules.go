@@ -54,6 +54,7 @@ func Rules() []Rule {
 		{"SB055", "service does not run", "A service is declared, and no container of it runs.", "start it: docker compose up -d", Warning},
 		{"SB056", "service is not declared", "A container of this Compose project runs a service that no Compose file declares.", "declare it, or remove it: docker compose up --remove-orphans", Warning},
 		{"SB057", "image differs", "A container runs another image than its service declares.", "recreate it: docker compose up -d", Warning},
+		{"SB063", "tier can't fire", "The burn rate of a policy's tier lies at or above 1/(1 − target), which is what a total outage burns, so that its alert can never fire. At a target of 90% nothing burns faster than 10 times.", "write a burnRateThreshold below the burn rate of a total outage, or a policy with lower ones", Error},
 		{"SB110", "alert can't fire", "The threshold of the alert lies at or above what a total outage yields.", "lower the threshold below the burn rate of a total outage", Error},
 		{"SB111", "sides don't match", "The two sides of an and never carry the same labels, so that the alert is always empty.", "write and ignoring (…), or give both sides the same labels", Error},
 		{"SB112", "recording is missing", "An alert reads a recorded series that no rule records and no history holds.", "add the recording rule, or correct the name", Error},

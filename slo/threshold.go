@@ -66,6 +66,57 @@ func parseThresholdAs(whole, number string, unit Unit, divisor float64) (Thresho
 	return Threshold{Value: divide(f, divisor), Unit: unit}, nil
 }
 
+// Key is the member by which an explicit form says the unit: {burnRate}, {errorRatio} or {budget, within}.
+func (u Unit) Key() string {
+	switch u {
+	case UnitBurnRate:
+		return "burnRate"
+	case UnitErrorRatio:
+		return "errorRatio"
+	case UnitBudget:
+		return "budget"
+	}
+	panic("slo: unit " + string(u))
+}
+
+// StatedThreshold reads the member of an explicit form that is a number.
+func StatedThreshold(u Unit, v float64) (Threshold, error) {
+	return stated(u, v, FormatNumber(v))
+}
+
+// ParseStated reads the member of an explicit form that is a text: a number with the sign that fits the unit, or
+// without. A burn rate of 16% is refused, since nobody can know which of the two is meant.
+func ParseStated(u Unit, text string) (Threshold, error) {
+	sign, divisor := "%", 100.
+	if u == UnitBurnRate {
+		sign, divisor = "x", 1
+	}
+	number, signed := strings.CutSuffix(strings.TrimSpace(text), sign)
+	r, ok := parseDecimal(strings.TrimSpace(number))
+	if !ok {
+		return Threshold{}, notPositive(u, fmt.Sprintf("%q", text))
+	}
+	f, _ := r.Float64()
+	if signed {
+		f = divide(f, divisor)
+	}
+	return stated(u, f, fmt.Sprintf("%q", text))
+}
+
+func stated(u Unit, v float64, said string) (Threshold, error) {
+	if u != UnitBurnRate && (v <= 0 || v > 1) {
+		return Threshold{}, fmt.Errorf("threshold %s %s is out of range: write a share in (0, 1] or a percentage such as '8%%'", u, FormatNumber(v))
+	}
+	if !(v > 0) || math.IsInf(v, 1) {
+		return Threshold{}, notPositive(u, said)
+	}
+	return Threshold{Value: v, Unit: u}, nil
+}
+
+func notPositive(u Unit, said string) error {
+	return fmt.Errorf("threshold's %s %s is not a positive number: write 16, '16x', '8%%' or {budget: '2%%', within: '1h'}", u.Key(), said)
+}
+
 // BurnRate is the threshold as a multiple of the budget, for an objective of that target and period.
 func (t Threshold) BurnRate(target Target, window time.Duration) float64 {
 	switch t.Unit {

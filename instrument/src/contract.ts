@@ -41,7 +41,7 @@ export interface ContractOptions {
   /** Failed events that a window needs before its alert may fire; 0 switches the guard off. Default: 5. */
   readonly minFailures?: number | undefined;
   /** The table of alerting windows. Default: default. */
-  readonly policy?: 'default' | 'sre' | undefined;
+  readonly policy?: 'default' | 'sre' | 'lenient' | undefined;
   /** Where a person who is paged reads on. */
   readonly runbook?: string | undefined;
   /** The same as runbook. */
@@ -97,7 +97,7 @@ const keys: Record<Key, true> = {
 };
 
 const defaultWindow = parseWindow('30d');
-const policies = ['default', 'sre'];
+const policies = ['default', 'sre', 'lenient'];
 
 type Values = Readonly<Partial<Record<Key, unknown>>>;
 

@@ -28,7 +28,7 @@ test.each<[unknown, string]>([
   [{ target: 0.99, tenantID: 'acme' }, 'unknown key "tenantID": did you mean tenantId?'],
   [{ target: 0.99, window: 30 }, "window 30 is not a string: write one such as '300ms' or '30d'"],
   [{ target: 0.99, threshold: 300 }, "threshold 300 is not a string: write one such as '300ms' or '30d'"],
-  [{ target: 0.99, policy: 'nobl9' }, 'policy "nobl9" is unknown: write one of [default sre]'],
+  [{ target: 0.99, policy: 'nobl9' }, 'policy "nobl9" is unknown: write one of [default sre lenient]'],
   [{ target: 0.99, minFailures: -1 }, 'minFailures -1 is not a whole number from 0 up'],
   [{ target: 0.99, maxTenants: 0 }, 'maxTenants 0 is not a whole number from 1 up'],
   [{ target: 0.99, maxTenants: 2.5 }, 'maxTenants 2.5 is not a whole number from 1 up'],
