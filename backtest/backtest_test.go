@@ -16,7 +16,7 @@ var began = time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 
 // constant is a tenant with so many requests in each scrape of 15 seconds, none of which fail but between the times.
 type constant struct {
-	memory
+	Memory
 	until time.Time
 }
 
@@ -24,8 +24,8 @@ func (c constant) Extent() (int64, int64) { return began.UnixMilli(), c.until.Un
 
 // world has constant traffic with the error ratios of the faults.
 func world(d time.Duration, perScrape float64, faults ...Incident) constant {
-	ok := list{labels: labels.FromStrings("__name__", "http_requests_total", "code", "200", "service", "api", "tenant", "acme")}
-	bad := list{labels: labels.FromStrings("__name__", "http_requests_total", "code", "500", "service", "api", "tenant", "acme")}
+	ok := Samples{Labels: labels.FromStrings("__name__", "http_requests_total", "code", "200", "service", "api", "tenant", "acme")}
+	bad := Samples{Labels: labels.FromStrings("__name__", "http_requests_total", "code", "500", "service", "api", "tenant", "acme")}
 	good, failed := 1e6, 1e6
 	for at := began; !at.After(began.Add(d)); at = at.Add(15 * time.Second) {
 		ratio := 0.0
@@ -35,10 +35,10 @@ func world(d time.Duration, perScrape float64, faults ...Incident) constant {
 			}
 		}
 		good, failed = good+perScrape*(1-ratio), failed+perScrape*ratio
-		ok.times, ok.values = append(ok.times, at.UnixMilli()), append(ok.values, good)
-		bad.times, bad.values = append(bad.times, at.UnixMilli()), append(bad.values, failed)
+		ok.Times, ok.Values = append(ok.Times, at.UnixMilli()), append(ok.Values, good)
+		bad.Times, bad.Values = append(bad.Times, at.UnixMilli()), append(bad.Values, failed)
 	}
-	return constant{memory{ok, bad}, began.Add(d)}
+	return constant{Memory{ok, bad}, began.Add(d)}
 }
 
 func objective(t *testing.T, target float64, policy string) slo.Objective {

@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
-	"github.com/prometheus/prometheus/promql/parser"
 
 	"github.com/slowburn/slowburn/evaluator"
 	"github.com/slowburn/slowburn/rulegen"
@@ -102,15 +100,25 @@ type stage struct {
 	injection Injection
 	opts      Options
 	group     rulefmt.RuleGroup
+	reads     rulegen.Reads
 	longest   time.Duration
 }
 
 func newStage(o slo.Objective, h History, i Injection, opts Options) (*stage, error) {
-	groups, err := rulegen.Compile([]slo.Objective{o}, rulegen.Options{ServiceLabel: opts.ServiceLabel, Interval: opts.Interval})
+	ro := rulegen.Options{ServiceLabel: opts.ServiceLabel, Interval: opts.Interval}
+	groups, err := rulegen.Compile([]slo.Objective{o}, ro)
 	if err != nil {
 		return nil, err
 	}
-	return &stage{Objective: o, history: h, injection: i, opts: opts, group: groups.Groups[0], longest: slices.Max(o.Policy.Windows())}, nil
+	reads, err := rulegen.ReadsOf(o, ro)
+	if err != nil {
+		return nil, err
+	}
+	o = settled(o)
+	return &stage{
+		Objective: o, history: h, injection: i, opts: opts, group: groups.Groups[0], reads: reads,
+		longest: slices.Max(o.Policy.Windows()),
+	}, nil
 }
 
 // day is the latest day on which an outage at that hour has all windows full before it and no incident near; if all have
@@ -135,247 +143,100 @@ func (s *stage) day(start, end time.Time, hour time.Duration) (time.Time, bool) 
 	return at, true
 }
 
+// batch is how many tenants have outages put onto them at once. All their series are held in memory.
+const batch = 50
+
 // at tries every error ratio at one time.
 func (s *stage) at(ctx context.Context, at time.Time) ([]Injected, error) {
-	before, err := s.load(ctx, at)
+	tenants, err := s.tenants(ctx, at)
 	if err != nil {
 		return nil, err
 	}
-	var all []Injected
-	for _, ratio := range s.injection.Ratios {
-		after, tenants, err := s.strike(before, at, ratio)
+	byRatio := make([][]Injected, len(s.injection.Ratios))
+	for some := range slices.Chunk(tenants, batch) {
+		before, err := s.load(ctx, at, some)
 		if err != nil {
 			return nil, err
 		}
-		found, err := s.replay(ctx, after, at, ratio, tenants)
-		if err != nil {
-			return nil, err
+		for k, ratio := range s.injection.Ratios {
+			after, hit, err := s.strike(before, at, ratio)
+			if err != nil {
+				return nil, err
+			}
+			found, err := s.replay(ctx, after, at, ratio, hit)
+			if err != nil {
+				return nil, err
+			}
+			byRatio[k] = append(byRatio[k], found...)
 		}
-		all = append(all, found...)
 	}
-	return all, nil
+	return slices.Concat(byRatio...), nil
 }
 
-// load reads the objective's series, once for every error ratio.
-func (s *stage) load(ctx context.Context, at time.Time) (memory, error) {
-	var names []string
-	switch i := s.Indicator.(type) {
-	case slo.Availability:
-		names = []string{i.Total, i.Errors}
-	case slo.Latency:
-		if i.Native {
-			return nil, fmt.Errorf("%w: it counts by native histograms", errNotInjected)
-		}
-		for _, suffix := range []string{"_count", "_bucket"} {
-			names = append(names, suffixed(i.Metric, suffix))
-		}
-	default:
-		return nil, fmt.Errorf("%w: its metric is not known", errNotInjected)
+// lead is how long before an outage its replay begins: an alert with a hold that was firing already then fires by then.
+func (s *stage) lead() time.Duration {
+	lead := time.Duration(0)
+	for _, t := range s.Policy.Tiers {
+		lead = max(lead, t.For)
 	}
-	mint := at.Add(-s.longest - 10*time.Minute).UnixMilli()
-	maxt := at.Add(s.injection.For).UnixMilli()
-	var all memory
-	for _, text := range names {
-		matchers, err := s.selector(text)
-		if err != nil {
-			return nil, err
+	return lead + 15*time.Minute
+}
+
+// since is the first moment of which a replay about an outage knows something.
+func (s *stage) since(at time.Time) int64 {
+	return at.Add(-s.longest - s.lead() - 5*time.Minute).UnixMilli()
+}
+
+// tenants lists whose events the history holds near a time; one without a name, where the objective has no tenants.
+func (s *stage) tenants(ctx context.Context, at time.Time) (all []string, err error) {
+	if s.Tenant.Label == "" {
+		return []string{""}, nil
+	}
+	q, err := s.history.Querier(s.since(at), at.Add(s.injection.For).UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, q.Close()) }()
+	all, _, err = q.LabelValues(ctx, s.Tenant.Label, nil, s.reads.Total...)
+	return compact(append(slices.Clone(all), "")...), err
+}
+
+// load reads the series that the objective counts of some tenants, once for every error ratio.
+func (s *stage) load(ctx context.Context, at time.Time, tenants []string) (Memory, error) {
+	var all Memory
+	for _, matchers := range [][]*labels.Matcher{s.reads.Total, s.reads.Errors, s.reads.Good} {
+		if matchers == nil {
+			continue
 		}
-		some, err := read(ctx, s.history, mint, maxt, matchers)
+		some, err := read(ctx, s.history, s.since(at), at.Add(s.injection.For).UnixMilli(), append(slices.Clone(matchers), s.of(tenants)...))
+		if errors.Is(err, errMixed) {
+			return nil, fmt.Errorf("%w: %w", errNotInjected, err)
+		}
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, some...)
 	}
 	all.sort()
-	return slices.CompactFunc(all, func(a, b list) bool { return labels.Equal(a.labels, b.labels) }), nil
+	return slices.CompactFunc(all, func(a, b Samples) bool { return labels.Equal(a.Labels, b.Labels) }), nil
 }
 
-// suffixed gives the metric of a selector a suffix.
-func suffixed(selector, suffix string) string {
-	if at := strings.IndexByte(selector, '{'); at >= 0 {
-		return strings.TrimSpace(selector[:at]) + suffix + selector[at:]
+// of matches the series of some tenants.
+func (s *stage) of(tenants []string) []*labels.Matcher {
+	if s.Tenant.Label == "" {
+		return nil
 	}
-	return selector + suffix
-}
-
-// selector narrows a contract's selector to its service and tenant, as rulegen does.
-func (s *stage) selector(text string) ([]*labels.Matcher, error) {
-	all, err := parser.NewParser(parser.Options{}).ParseMetricSelector(text)
-	if err != nil {
-		return nil, fmt.Errorf("selector %q: %w", text, err)
+	var quoted []string
+	for _, t := range tenants {
+		quoted = append(quoted, regexp.QuoteMeta(t))
 	}
-	narrow := func(name, value string) {
-		if name != "" && value != "" && !slices.ContainsFunc(all, func(m *labels.Matcher) bool { return m.Name == name }) {
-			all = append(all, labels.MustNewMatcher(labels.MatchEqual, name, value))
-		}
-	}
-	switch s.opts.ServiceLabel {
-	case "":
-		narrow("service", s.Service)
-	case "-":
-	default:
-		narrow(s.opts.ServiceLabel, s.Service)
-	}
-	narrow(s.Tenant.Label, s.Tenant.Static)
-	return all, nil
-}
-
-// strike makes the share of the good events fail from a time on. It also tells which tenants had any.
-func (s *stage) strike(before memory, at time.Time, ratio float64) (memory, []string, error) {
-	var after memory
-	tenants := map[string]bool{}
-	strike := outage{from: at.UnixMilli(), ratio: ratio}
-	split, err := s.splitter()
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, one := range before {
-		good, bad := split(one.labels)
-		switch {
-		case !good:
-			after = append(after, one)
-			continue
-		case bad.IsEmpty(): // what fails just does not arrive: a histogram's bucket
-			after = append(after, strike.lessen(one))
-		case split.counts(bad): // the total counts failures too
-			after = append(after, strike.lessen(one), strike.fail(one, bad))
-		default: // two metrics: all events, and the failed
-			after = append(after, one, strike.fail(one, bad))
-		}
-		tenants[one.labels.Get(s.Tenant.Label)] = true
-	}
-	after.sort()
-	return after, sortedKeys(tenants), nil
-}
-
-func sortedKeys(m map[string]bool) []string {
-	var all []string
-	for k := range m {
-		all = append(all, k)
-	}
-	slices.Sort(all)
-	return all
-}
-
-// splitter tells whether a series counts good events that can be made to fail, and as what its failures are counted.
-type splitter func(labels.Labels) (good bool, bad labels.Labels)
-
-// counts reports whether a failed series is among the total's.
-func (f splitter) counts(bad labels.Labels) bool {
-	_, again := f(bad)
-	return labels.Equal(again, bad)
-}
-
-// mark tells series of failures that were put there from those that were.
-const mark = "slowburn_injected"
-
-func (s *stage) splitter() (splitter, error) {
-	if l, ok := s.Indicator.(slo.Latency); ok {
-		return s.buckets(l), nil
-	}
-	i := s.Indicator.(slo.Availability)
-	total, err := s.selector(i.Total)
-	if err != nil {
-		return nil, err
-	}
-	failed, err := s.selector(i.Errors)
-	if err != nil {
-		return nil, err
-	}
-	return func(l labels.Labels) (bool, labels.Labels) {
-		if l.Has(mark) && matches(l, total) { // asked of a failed series: it is the total's own
-			return false, l
-		}
-		if !matches(l, total) || matches(l, failed) {
-			return false, labels.EmptyLabels()
-		}
-		return true, failing(l, failed)
-	}, nil
-}
-
-// failing is what a failed event of a series is counted as: the series with every label as the errors' selector wants it.
-func failing(l labels.Labels, failed []*labels.Matcher) labels.Labels {
-	b := labels.NewBuilder(l)
-	for _, m := range failed {
-		if m.Matches(l.Get(m.Name)) {
-			continue
-		}
-		candidates := append([]string{m.Value, "500", "503", "5xx", "error", "ERROR", "bad", "failure", "false", "true", "1", "400", ""}, m.SetMatches()...)
-		if at := slices.IndexFunc(candidates, m.Matches); at >= 0 {
-			b.Set(m.Name, candidates[at])
-		}
-	}
-	return b.Set(mark, "1").Labels()
-}
-
-// buckets loses events from every bucket up to the threshold's: they are slower.
-func (s *stage) buckets(l slo.Latency) splitter {
-	bound := l.Threshold.Seconds()
-	name, _, _ := strings.Cut(l.Metric, "{")
-	if name = strings.TrimSpace(name); strings.HasSuffix(name, "_ms") || strings.HasSuffix(name, "_milliseconds") {
-		bound *= 1000
-	}
-	return func(series labels.Labels) (bool, labels.Labels) {
-		var le float64
-		if _, err := fmt.Sscan(series.Get(model.BucketLabel), &le); err != nil {
-			return false, labels.EmptyLabels()
-		}
-		return !math.IsInf(le, 0) && le <= bound, labels.EmptyLabels()
-	}
-}
-
-// outage makes a share of all increments from a time on fail.
-type outage struct {
-	from  int64
-	ratio float64
-}
-
-// lost is, at each sample, how many events have failed: of the series since its last reset, and in all.
-func (o outage) lost(l list) (since, all []float64) {
-	var own, sum float64
-	for k, v := range l.values {
-		delta := 0.0
-		if k > 0 {
-			delta = v - l.values[k-1]
-			if delta < 0 { // a counter that begins anew
-				delta, own = v, 0
-			}
-		}
-		if l.times[k] > o.from && delta > 0 {
-			own += o.ratio * delta
-			sum += o.ratio * delta
-		}
-		since, all = append(since, own), append(all, sum)
-	}
-	return since, all
-}
-
-// lessen takes the failed events off a series.
-func (o outage) lessen(l list) list {
-	since, _ := o.lost(l)
-	less := list{labels: l.labels, times: l.times, values: slices.Clone(l.values)}
-	for k := range less.values {
-		less.values[k] -= since[k]
-	}
-	return less
-}
-
-// aged is what a counter of failures that has run for long stands at: one that starts at zero would be extrapolated less.
-const aged = 1e6
-
-// fail counts the failed events of a series, at its own times.
-func (o outage) fail(l list, as labels.Labels) list {
-	_, all := o.lost(l)
-	for k := range all {
-		all[k] += aged
-	}
-	return list{labels: as, times: l.times, values: all}
+	return []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, s.Tenant.Label, strings.Join(quoted, "|"))}
 }
 
 // replay runs the alerts over the struck history.
-func (s *stage) replay(ctx context.Context, m memory, at time.Time, ratio float64, tenants []string) ([]Injected, error) {
+func (s *stage) replay(ctx context.Context, m Memory, at time.Time, ratio float64, tenants []string) ([]Injected, error) {
 	done, err := evaluator.Replay(ctx, &rulefmt.RuleGroups{Groups: []rulefmt.RuleGroup{s.group}}, m, evaluator.ReplayOptions{
-		Start: at.Add(-15 * time.Minute), End: at.Add(s.injection.For), Interval: s.opts.Interval, AtStart: true,
+		Start: at.Add(-s.lead()), End: at.Add(s.injection.For), Interval: s.opts.Interval, AtStart: true,
 		PartitionBy: s.Tenant.Label, Parallelism: s.opts.Parallelism, Logger: s.opts.Logger,
 	})
 	if err != nil {

@@ -138,19 +138,19 @@ func (s *stage) test(ctx context.Context, c cut) (File, error) {
 		end = start.Add(longestTest)
 	}
 	s.injection.For = end.Sub(c.from)
-	series, err := s.load(ctx, c.from)
+	series, err := s.load(ctx, c.from, []string{c.tenant})
 	if err != nil {
 		return File{}, err
 	}
 	one := promcase{Name: fmt.Sprintf("%s %s%s at %s", s.ID(), c.what, named(" of ", c.tenant), c.from.Format(time.RFC3339)), Interval: "1m"}
-	var regular memory
+	var regular Memory
 	for _, l := range series {
-		if l.labels.Get(s.Tenant.Label) != c.tenant && s.Tenant.Label != "" {
+		if l.Labels.Get(s.Tenant.Label) != c.tenant && s.Tenant.Label != "" {
 			continue
 		}
 		l = l.regular(start, end)
 		regular = append(regular, l)
-		one.Input = append(one.Input, promseries{l.labels.String(), notation(l.values)})
+		one.Input = append(one.Input, promseries{l.Labels.String(), notation(l.Values)})
 	}
 	if len(regular) == 0 {
 		return File{}, fmt.Errorf("the history has no series of tenant %q then", c.tenant)
@@ -175,23 +175,23 @@ func plain(name string) string {
 
 // regular is the series at whole minutes, from zero as promtool counts: the last sample of the five minutes before each,
 // less what the first one had; NaN where there is none.
-func (l list) regular(start, end time.Time) list {
-	out := list{labels: l.labels}
+func (l Samples) regular(start, end time.Time) Samples {
+	out := Samples{Labels: l.Labels}
 	base, k := math.NaN(), -1
 	for at := start; !at.After(end); at = at.Add(testInterval) {
-		for k+1 < len(l.times) && l.times[k+1] <= at.UnixMilli() {
+		for k+1 < len(l.Times) && l.Times[k+1] <= at.UnixMilli() {
 			k++
 		}
 		v := math.NaN()
-		if k >= 0 && at.UnixMilli()-l.times[k] < (5*time.Minute).Milliseconds() {
+		if k >= 0 && at.UnixMilli()-l.Times[k] < (5*time.Minute).Milliseconds() {
 			if math.IsNaN(base) {
-				base = l.values[k]
+				base = l.Values[k]
 			}
-			if v = l.values[k] - base; v < 0 { // a reset: from here on the counter is its own
-				base, v = 0, l.values[k]
+			if v = l.Values[k] - base; v < 0 { // a reset: from here on the counter is its own
+				base, v = 0, l.Values[k]
 			}
 		}
-		out.times, out.values = append(out.times, at.Sub(start).Milliseconds()), append(out.values, v)
+		out.Times, out.Values = append(out.Times, at.Sub(start).Milliseconds()), append(out.Values, v)
 	}
 	return out
 }
@@ -223,7 +223,7 @@ func notation(values []float64) string {
 }
 
 // expectations are what a replay of the series says at its start, its end, and whenever an alert begins.
-func (s *stage) expectations(ctx context.Context, m memory, d time.Duration) ([]promalert, error) {
+func (s *stage) expectations(ctx context.Context, m Memory, d time.Duration) ([]promalert, error) {
 	start := time.Unix(0, 0).UTC()
 	done, err := evaluator.Replay(ctx, &rulefmt.RuleGroups{Groups: []rulefmt.RuleGroup{s.group}}, m.known(), evaluator.ReplayOptions{
 		Start: start, End: start.Add(d), AtStart: true, Interval: testInterval,
@@ -262,13 +262,13 @@ func (s *stage) expectations(ctx context.Context, m memory, d time.Duration) ([]
 }
 
 // known leaves out the moments without a sample.
-func (m memory) known() memory {
-	var all memory
+func (m Memory) known() Memory {
+	var all Memory
 	for _, l := range m {
-		one := list{labels: l.labels}
-		for k, v := range l.values {
+		one := Samples{Labels: l.Labels}
+		for k, v := range l.Values {
 			if !math.IsNaN(v) {
-				one.times, one.values = append(one.times, l.times[k]), append(one.values, v)
+				one.Times, one.Values = append(one.Times, l.Times[k]), append(one.Values, v)
 			}
 		}
 		all = append(all, one)

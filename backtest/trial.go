@@ -54,12 +54,22 @@ func newTrial(objectives []slo.Objective, h History, o Options) (*trial, error) 
 		if err != nil {
 			return nil, err
 		}
+		objective = settled(objective)
 		s := &subject{Objective: objective, trial: t, group: group, found: map[int]detection{}, spent: map[int]float64{}}
 		s.tiers = make([]tally, len(objective.Policy.Tiers))
 		t.subjects = append(t.subjects, s)
 	}
 	t.assign()
 	return t, nil
+}
+
+// settled fills in what rulegen.Compile would.
+func settled(o slo.Objective) slo.Objective {
+	if len(o.Policy.Tiers) == 0 {
+		o.Policy = slo.DefaultPolicy()
+	}
+	o.Window = cmp.Or(o.Window, slo.DefaultWindow)
+	return o
 }
 
 // burnGroup is the objective's alerting group, with the failed and all events of the shortest window recorded beside it.

@@ -95,8 +95,9 @@ func (c counters) count(w time.Duration) parser.Expr { return c.sum("increase", 
 // buckets is a classic histogram: bad is what is not in the bucket of the threshold.
 type buckets struct {
 	scope
-	all  selector
-	good selector
+	all   selector
+	good  selector
+	bound float64
 }
 
 // newHistogram takes the metric's own unit from its name: OpenTelemetry's older names and hand-made ones count milliseconds.
@@ -115,7 +116,7 @@ func newHistogram(i slo.Latency, s scope) (events, error) {
 	}
 	all := metric.named(metric.metric + "_count")
 	good := bucketOf(metric.named(metric.metric+"_bucket"), bound)
-	return buckets{scope: s, all: all, good: good}, nil
+	return buckets{scope: s, all: all, good: good, bound: bound}, nil
 }
 
 func upperBound(metric string, threshold time.Duration) float64 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 
+	"github.com/slowburn/slowburn/backtest"
 	"github.com/slowburn/slowburn/tsdb"
 )
 
@@ -53,7 +54,7 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("%s is there already: remove it, or name another -out", data)
 	}
 	mint, maxt := start().UnixMilli(), w.end().UnixMilli()
-	if err := tsdb.Import(ctx, w, mint, maxt, data, nil); err != nil {
+	if err := tsdb.Import(ctx, w.series, mint, maxt, data, nil); err != nil {
 		return err
 	}
 	return w.writeIncidents(filepath.Join(*out, "incidents.csv"))
@@ -70,7 +71,7 @@ type incident struct {
 type world struct {
 	days      int
 	incidents []incident
-	series    []*counter
+	series    backtest.Memory
 }
 
 // A tenant's share of the traffic, in requests a second at noon of a working day.
@@ -105,20 +106,15 @@ func newWorld(seed uint64, days int) *world {
 			}
 		}
 	}
+	w.series = backtest.NewMemory(w.series)
 	return w
 }
 
 func (w *world) end() time.Time { return start().Add(time.Duration(w.days) * 24 * time.Hour) }
 
 // counter is one series, made whole: two months of it are a few megabytes.
-type counter struct {
-	labels labels.Labels
-	times  []int64
-	values []float64
-}
-
-func (w *world) counter(seed, stream uint64, service, tenant, code string, rate float64) *counter {
-	c := &counter{labels: labels.FromStrings(labels.MetricName, "http_requests_total",
+func (w *world) counter(seed, stream uint64, service, tenant, code string, rate float64) backtest.Samples {
+	c := backtest.Samples{Labels: labels.FromStrings(labels.MetricName, "http_requests_total",
 		"code", code, "instance", service+":8080", "job", service, "service", service, "tenant", tenant)}
 	random := rand.New(rand.NewPCG(seed, stream))
 	sum := 0.0
@@ -136,7 +132,7 @@ func (w *world) counter(seed, stream uint64, service, tenant, code string, rate 
 			sum = 0 // a deployment
 		}
 		sum += events(random, rate*daily(at)*scrape.Seconds()*failed)
-		c.times, c.values = append(c.times, at.UnixMilli()), append(c.values, sum)
+		c.Times, c.Values = append(c.Times, at.UnixMilli()), append(c.Values, sum)
 	}
 	return c
 }
