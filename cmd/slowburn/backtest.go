@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -39,6 +40,7 @@ type backtestSettings struct {
 	inject     bool
 	infer      string
 	start, end string
+	plot       plotSettings
 	options    backtest.Options
 }
 
@@ -79,6 +81,20 @@ Exit status: 0 all alerts are validated, 1 one is held, 2 could not run.`,
 }
 
 func (s *backtestSettings) addFlags(cmd *cobra.Command) {
+	s.addHistoryFlags(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&s.options.Search, "search", false, "score other factors, holds and windows too, and propose a change")
+	f.BoolVar(&s.inject, "inject", false, "put outages onto the history, to prove that each alert can fire, and how fast")
+	f.StringVar(&s.against, "against", "", "rule file to replay beside, such as the one deployed")
+	f.StringVar(&s.emitTests, "emit-tests", "", "write a promtool test of each incident and unlabelled firing into this directory")
+	s.plot.addFlags(cmd)
+	if err := cmd.MarkFlagRequired("history"); err != nil {
+		panic(err) // the flag is there: it was added above
+	}
+}
+
+// addHistoryFlags adds what says what to replay and which incidents it holds: verify has these too.
+func (s *backtestSettings) addHistoryFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&s.history, "history", "", "what to replay: a directory of Prometheus blocks, or an OpenMetrics file")
 	f.StringVar(&s.incidents, "incidents", "", "CSV file of known incidents")
@@ -89,13 +105,6 @@ func (s *backtestSettings) addFlags(cmd *cobra.Command) {
 	f.DurationVar(&s.options.Interval, "interval", time.Minute, "evaluation interval of the rules")
 	f.StringVar(&s.start, "start", "", "replay from this time on, Unix seconds or RFC 3339")
 	f.StringVar(&s.end, "end", "", "replay up to this time")
-	f.BoolVar(&s.options.Search, "search", false, "score other factors, holds and windows too, and propose a change")
-	f.BoolVar(&s.inject, "inject", false, "put outages onto the history, to prove that each alert can fire, and how fast")
-	f.StringVar(&s.against, "against", "", "rule file to replay beside, such as the one deployed")
-	f.StringVar(&s.emitTests, "emit-tests", "", "write a promtool test of each incident and unlabelled firing into this directory")
-	if err := cmd.MarkFlagRequired("history"); err != nil {
-		panic(err) // the flag is there: it was added above
-	}
 }
 
 func (s *backtestSettings) run(cmd *cobra.Command, dir, form string) error {
@@ -120,6 +129,9 @@ func (s *backtestSettings) run(cmd *cobra.Command, dir, form string) error {
 		return err
 	}
 	result.Notes = slices.Concat(history.Damaged(), history.Notes(), result.Notes)
+	if err := s.plot.draw(ctx, text(cmd.ErrOrStderr()), history, result, s.options); err != nil {
+		return err
+	}
 	if err := writeBacktest(cmd.OutOrStdout(), form, dir, result); err != nil {
 		return err
 	}
@@ -212,7 +224,7 @@ func (s *backtestSettings) settle() error {
 	if s.options.MaxPages <= 0 || math.IsNaN(s.options.MaxPages) {
 		faults = append(faults, fmt.Errorf("--max-pages %g is not above 0", s.options.MaxPages))
 	}
-	return errors.Join(append(faults, s.readIncidents())...)
+	return errors.Join(append(faults, s.plot.settle(), s.readIncidents())...)
 }
 
 func (s *backtestSettings) settleInfer() error {
@@ -283,7 +295,7 @@ func (s *backtestSettings) objectives(cmd *cobra.Command, dir string, h *tsdb.Hi
 }
 
 // catalogOf lists the metrics of a history with their labels.
-func catalogOf(ctx context.Context, h *tsdb.History) (c rulegen.Catalog, err error) {
+func catalogOf(ctx context.Context, h storage.Queryable) (c rulegen.Catalog, err error) {
 	q, err := h.Querier(math.MinInt64, math.MaxInt64)
 	if err != nil {
 		return nil, fmt.Errorf("list metrics: %w", err)
