@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -36,10 +37,6 @@ type Options struct {
 	Dir string
 	// ExternalURL is where people find the expression of an alert: it begins each alert's generatorURL.
 	ExternalURL string
-	// ExternalLabels are added to alerts that do not have them; Relabel then changes or drops alerts.
-	ExternalLabels labels.Labels
-	Relabel        []*relabel.Config
-
 	// Timeout bounds one POST, DefaultTimeout if zero.
 	Timeout time.Duration
 	// Drain bounds how long Run goes on delivering after it was told to stop, DefaultDrain if zero.
@@ -82,9 +79,11 @@ type Sender struct {
 	opts    Options
 	metrics *metrics
 
-	mu      sync.Mutex
-	workers []*worker // in the order of the endpoints
-	running *running  // nil before Run and after it
+	mu       sync.Mutex
+	external labels.Labels
+	relabel  []*relabel.Config
+	workers  []*worker // in the order of the endpoints
+	running  *running  // nil before Run and after it
 }
 
 // running is what Run lends to Apply.
@@ -96,24 +95,21 @@ type running struct {
 var _ rules.NotifyFunc = (*Sender)(nil).Notify
 
 // New returns a Sender, with what an earlier one left in Options.Dir. It delivers nothing until Run is called.
-func New(endpoints []Endpoint, o Options) (*Sender, error) {
+func New(c Config, o Options) (*Sender, error) {
 	o = o.withDefaults()
-	for _, r := range o.Relabel {
-		if err := r.Validate(model.UTF8Validation); err != nil {
-			return nil, fmt.Errorf("alert relabelling: %w", err)
-		}
-	}
 	m, err := newMetrics(o.Registerer)
 	if err != nil {
 		return nil, err
 	}
 	s := &Sender{opts: o, metrics: m}
-	return s, s.Apply(endpoints)
+	return s, s.Apply(c)
 }
 
 // Notify queues alerts for every Alertmanager. It is a rules.NotifyFunc and does not wait for delivery;
 // when it returns, the alerts survive the end of the process, if Options.Dir is set.
 func (s *Sender) Notify(_ context.Context, expr string, alerts ...*rules.Alert) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	items := make([]item, 0, len(alerts))
 	for _, a := range alerts {
 		if i, keep := s.item(expr, a); keep {
@@ -123,22 +119,21 @@ func (s *Sender) Notify(_ context.Context, expr string, alerts ...*rules.Alert) 
 	if len(items) == 0 {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, w := range s.workers {
 		w.put(items)
 	}
 }
 
 // item is what Alertmanager gets of an alert. As Prometheus has it, a firing alert ends when it would be sorely missed.
+// s.mu is held.
 func (s *Sender) item(expr string, a *rules.Alert) (item, bool) {
 	b := labels.NewBuilder(a.Labels)
-	s.opts.ExternalLabels.Range(func(l labels.Label) {
+	s.external.Range(func(l labels.Label) {
 		if a.Labels.Get(l.Name) == "" {
 			b.Set(l.Name, l.Value)
 		}
 	})
-	if !relabel.ProcessBuilder(b, s.opts.Relabel...) {
+	if !relabel.ProcessBuilder(b, s.relabel...) {
 		return item{}, false
 	}
 	i := item{
@@ -184,16 +179,21 @@ func (s *Sender) start(w *worker) {
 	s.running.wg.Go(func() { w.run(stopping) })
 }
 
-// Apply replaces the Alertmanagers. Those that stay keep their queues, even where the way to reach them has changed;
-// what is queued for those that go is dropped and counted. On an error nothing has changed.
-func (s *Sender) Apply(endpoints []Endpoint) error {
+// Apply replaces the Alertmanagers and the relabelling. Alertmanagers that stay keep their queues, even where the way
+// to reach them has changed; what is queued for those that go is dropped and counted. On an error nothing has changed.
+func (s *Sender) Apply(c Config) error {
+	for _, r := range c.Relabel {
+		if err := r.Validate(model.UTF8Validation); err != nil {
+			return fmt.Errorf("alert relabelling: %w", err)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := map[string]*worker{}
 	for _, w := range s.workers {
 		old[w.name] = w
 	}
-	next, posters, err := s.prepare(endpoints, old)
+	next, posters, err := s.prepare(c.Endpoints, old)
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (s *Sender) Apply(endpoints []Endpoint) error {
 		}
 		delete(old, w.name)
 	}
-	s.workers = next
+	s.workers, s.external, s.relabel = next, c.ExternalLabels, c.Relabel
 	var errs []error
 	for _, gone := range old {
 		errs = append(errs, gone.dismiss(s.running != nil))
@@ -266,6 +266,15 @@ func (s *Sender) Alertmanagers() []*url.URL {
 
 // DroppedAlertmanagers is always empty: Alertmanagers are named one by one, not discovered and filtered.
 func (s *Sender) DroppedAlertmanagers() []*url.URL { return nil }
+
+// Told says whether an Alertmanager knows that a fires, or is about to be told: what has been begun with somebody
+// must be brought to its end with them.
+func (s *Sender) Told(a *rules.Alert) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, keep := s.item("", a)
+	return keep && slices.ContainsFunc(s.workers, func(w *worker) bool { return w.outbox.told(i) })
+}
 
 // Queued is the number of alerts that wait for the slowest Alertmanager.
 func (s *Sender) Queued() int {

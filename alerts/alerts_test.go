@@ -139,7 +139,7 @@ func run(t *testing.T, s *Sender) (stop func()) {
 func newSender(t *testing.T, n network, o Options) *Sender {
 	t.Helper()
 	o.Connect = n.connect
-	s, err := New(n.endpoints(), o)
+	s, err := New(Config{Endpoints: n.endpoints()}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,13 +184,16 @@ func TestLabelsOnTheWay(t *testing.T) {
 		{"relabelling changes", labels.FromStrings("alertname", "A", "replica", "1"), models.LabelSet{"alertname": "A", "site": "x"}},
 		{"and drops", labels.FromStrings("alertname", "Drop"), nil},
 	} {
-		s := newSender(t, network{}, Options{
+		s := newSender(t, network{}, Options{})
+		if err := s.Apply(Config{
 			ExternalLabels: labels.FromStrings("site", "x"),
 			Relabel: []*relabel.Config{
 				rule(relabel.LabelDrop, "replica"),
 				rule(relabel.Drop, "Drop", "alertname"),
 			},
-		})
+		}); err != nil {
+			t.Fatal(err)
+		}
 		got, keep := s.item("1", &rules.Alert{Labels: row.alert})
 		if keep != (row.want != nil) || keep && fmt.Sprint(got.Labels) != fmt.Sprint(map[string]string(row.want)) {
 			t.Errorf("%s: %v %v", row.what, got.Labels, keep)
@@ -391,7 +394,7 @@ func TestApply(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := network{"http://a": newAlertmanager(), "http://b": newAlertmanager(), "http://c": newAlertmanager()}
 		reg := prometheus.NewPedanticRegistry()
-		s, err := New([]Endpoint{{URL: "http://a"}, {URL: "http://b"}}, Options{Connect: net.connect, Dir: dir, Registerer: reg})
+		s, err := New(Config{Endpoints: []Endpoint{{URL: "http://a"}, {URL: "http://b"}}}, Options{Connect: net.connect, Dir: dir, Registerer: reg})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -401,14 +404,14 @@ func TestApply(t *testing.T) {
 		s.Notify(t.Context(), "1", firing("A", time.Now()))
 		time.Sleep(time.Second)
 		for _, wrong := range [][]Endpoint{{{URL: "http://c"}, {URL: "http://nowhere"}}, {{URL: "http://c"}, {URL: "http://c/"}}, {{URL: "c:9093"}}} {
-			if err := s.Apply(wrong); err == nil {
+			if err := s.Apply(Config{Endpoints: wrong}); err == nil {
 				t.Errorf("%v was taken", wrong)
 			}
 		}
 		if got := fmt.Sprint(s.Alertmanagers()); got != "[http://a/api/v2/alerts http://b/api/v2/alerts]" {
 			t.Errorf("after a bad Apply: %s", got)
 		}
-		if err := s.Apply([]Endpoint{{URL: "http://b"}, {URL: "http://c"}}); err != nil {
+		if err := s.Apply(Config{Endpoints: []Endpoint{{URL: "http://b"}, {URL: "http://c"}}}); err != nil {
 			t.Fatal(err)
 		}
 		net["http://a"].fail(nil)
@@ -433,7 +436,7 @@ func TestApply(t *testing.T) {
 
 func TestMetricsBeginAtZero(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	s, err := New([]Endpoint{{URL: "http://user:hunter2@am:9093/path/"}}, Options{Registerer: reg})
+	s, err := New(Config{Endpoints: []Endpoint{{URL: "http://user:hunter2@am:9093/path/"}}}, Options{Registerer: reg})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -462,9 +465,47 @@ slowburn_alerts_last_success_timestamp_seconds{alertmanager="http://am:9093/path
 
 func TestBadEndpoints(t *testing.T) {
 	for _, u := range []string{"", "am:9093", "ftp://am", "http://", "http://user:hunter2@[::1", "http://user:hunter2@am:port", "//user:hunter2@am"} {
-		_, err := New([]Endpoint{{URL: u}}, Options{})
+		_, err := New(Config{Endpoints: []Endpoint{{URL: u}}}, Options{})
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: %v", u, err)
 		}
 	}
+}
+
+// TestToldIsWhatHasBegun holds that an alert counts as told from its queueing until its end, and no longer.
+func TestToldIsWhatHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		am := newAlertmanager()
+		dir, net := t.TempDir(), network{"http://a": am}
+		began := time.Now()
+		s := newSender(t, net, Options{Dir: dir})
+		end := run(t, s)
+		if s.Told(firing("a", began)) {
+			t.Error("told before anything was queued")
+		}
+		s.Notify(t.Context(), "up", firing("a", began))
+		if !s.Told(firing("a", began)) {
+			t.Error("not told, though it is queued")
+		}
+		time.Sleep(time.Minute) // of the bubble's clock
+		synctest.Wait()
+		if !s.Told(firing("a", began)) || s.Told(firing("b", began)) {
+			t.Error("told is not what was delivered")
+		}
+		end()
+		s = newSender(t, net, Options{Dir: dir})
+		defer run(t, s)()
+		if !s.Told(firing("a", began)) {
+			t.Error("forgotten over a restart")
+		}
+		if s.Told(firing("a", time.Now().Add(time.Hour))) {
+			t.Error("a later firing counts as told")
+		}
+		s.Notify(t.Context(), "up", resolved("a", began, time.Now()))
+		time.Sleep(time.Minute) // of the bubble's clock
+		synctest.Wait()
+		if s.Told(firing("a", began)) {
+			t.Error("told after its end was delivered")
+		}
+	})
 }

@@ -205,7 +205,7 @@ func TestTLS(t *testing.T) {
 			}
 		})
 	}
-	if _, err := New([]Endpoint{{URL: "https://am", HTTP: promconfig.HTTPClientConfig{TLSConfig: promconfig.TLSConfig{CAFile: "no-such.pem"}}}}, Options{}); err == nil ||
+	if _, err := New(Config{Endpoints: []Endpoint{{URL: "https://am", HTTP: promconfig.HTTPClientConfig{TLSConfig: promconfig.TLSConfig{CAFile: "no-such.pem"}}}}}, Options{}); err == nil ||
 		!strings.Contains(err.Error(), "no-such.pem") || !strings.Contains(err.Error(), "alertmanager https://am") {
 		t.Errorf("no CA file: %v", err)
 	}

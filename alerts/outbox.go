@@ -188,6 +188,19 @@ func (o *outbox) refuse(i item, now time.Time) {
 	o.dropped(reasonInvalid, 1)
 }
 
+// told says whether the Alertmanager knows of a firing alert, or has it to come. What it knew of an earlier time,
+// which had ended when i began, does not count.
+func (o *outbox) told(i item) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	key := i.key()
+	if e, ok := o.items[key]; ok && !e.Value.(item).Resolved {
+		return true
+	}
+	known, ok := o.known[key]
+	return ok && !known.Ends.Before(i.Starts)
+}
+
 func (o *outbox) length() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-openapi/runtime"
@@ -29,6 +30,8 @@ type Endpoint struct {
 	// HTTP holds TLS, basic authentication, bearer token and proxy. The zero value works; files that it names are
 	// read again when they change.
 	HTTP promconfig.HTTPClientConfig
+	// Timeout bounds one POST to it, where it is shorter than Options.Timeout; zero means that one.
+	Timeout time.Duration
 }
 
 // name is the URL without user name and password: the label in metrics and logs, and the identity of the queue.
@@ -81,6 +84,11 @@ func connect(e Endpoint) (Poster, error) {
 	transport := httptransport.NewWithClient(u.Host, u.JoinPath("/api/v2").Path, []string{u.Scheme}, client)
 	api := alert.New(transport, strfmt.Default)
 	return func(ctx context.Context, alerts models.PostableAlerts) error {
+		if e.Timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, e.Timeout)
+			defer cancel()
+		}
 		_, err := api.PostAlerts(alert.NewPostAlertsParamsWithContext(ctx).WithAlerts(alerts))
 		return answer(err)
 	}, nil

@@ -121,7 +121,7 @@ func (r *debian) active(t *testing.T) map[string]got {
 
 func TestRealAlertmanager(t *testing.T) {
 	am := startReal(t)
-	s, err := New([]Endpoint{{URL: am.url}}, Options{Dir: t.TempDir(), ExternalURL: "http://here"})
+	s, err := New(Config{Endpoints: []Endpoint{{URL: am.url}}}, Options{Dir: t.TempDir(), ExternalURL: "http://here"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestRealAlertmanager(t *testing.T) {
 // E17 with the real one: it refuses a name, and stores the rest.
 func TestRealAlertmanagerRefusing(t *testing.T) {
 	am := startReal(t)
-	s, err := New([]Endpoint{{URL: am.url}}, Options{})
+	s, err := New(Config{Endpoints: []Endpoint{{URL: am.url}}}, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

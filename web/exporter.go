@@ -33,13 +33,15 @@ type Exporter struct {
 	now     func() time.Time
 	logger  *slog.Logger
 	current atomic.Pointer[[]slo.Objective]
+	judge   Verdicts // nil where nobody judges
 
-	objective, burnRate, remaining, exhaustion, state *prometheus.Desc
-	failed                                            prometheus.Counter
+	objective, burnRate, remaining, exhaustion, state, verdict *prometheus.Desc
+
+	failed prometheus.Counter
 }
 
-// NewExporter makes an Exporter over recordings in source and alerts in r; now is the clock.
-func NewExporter(source storage.Queryable, r api.RulesRetriever, now func() time.Time, logger *slog.Logger) *Exporter {
+// NewExporter makes an Exporter over recordings in source, alerts in r and verdicts, if not nil; now is the clock.
+func NewExporter(source storage.Queryable, r api.RulesRetriever, verdicts Verdicts, now func() time.Time, logger *slog.Logger) *Exporter {
 	desc := func(name, help string, more ...string) *prometheus.Desc {
 		return prometheus.NewDesc("slowburn_"+name, help, append([]string{"service", "slo"}, more...), nil)
 	}
@@ -47,12 +49,13 @@ func NewExporter(source storage.Queryable, r api.RulesRetriever, now func() time
 		logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Exporter{
-		source: source, rules: r, now: now, logger: logger,
+		source: source, rules: r, judge: verdicts, now: now, logger: logger,
 		objective:  desc("objective_ratio", "Promised share of good events."),
 		burnRate:   desc("burn_rate", "How fast the error budget is spent; 1 spends it exactly over the SLO period.", "tenant", "window"),
 		remaining:  desc("error_budget_remaining_ratio", "Share of the error budget that is left over the SLO period; negative when overspent.", "tenant"),
 		exhaustion: desc("error_budget_exhaustion_seconds", "Seconds until the error budget is spent at the burn rate of the longest window.", "tenant"),
 		state:      desc("alert_state", "State of a tier's alert: 1 pending, 2 firing. Absent while inactive.", "tenant", "burn_tier"),
+		verdict:    desc("alert_verdict", "1 for the verdict that history gives of a tier's alert: validated, held or unproven.", "tenant", "burn_tier", "verdict"),
 		failed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "slowburn_exporter_read_failures_total", Help: "Collections in which recordings could not be read."}),
 	}
@@ -80,7 +83,7 @@ func printable(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // Describe implements prometheus.Collector.
 func (e *Exporter) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{e.objective, e.burnRate, e.remaining, e.exhaustion, e.state} {
+	for _, d := range []*prometheus.Desc{e.objective, e.burnRate, e.remaining, e.exhaustion, e.state, e.verdict} {
 		ch <- d
 	}
 	e.failed.Describe(ch)
@@ -96,7 +99,23 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		}
 		e.states(ch, o)
 	}
+	e.verdicts(ch)
 	e.failed.Collect(ch)
+}
+
+// verdicts tells the verdicts, each alert's once.
+func (e *Exporter) verdicts(ch chan<- prometheus.Metric) {
+	if e.judge == nil {
+		return
+	}
+	seen := map[[4]string]bool{}
+	for _, v := range e.judge.All() {
+		key := [4]string{printable(v.Service), printable(v.SLO), printable(v.Tenant), printable(v.Tier)}
+		if !seen[key] {
+			seen[key] = true
+			ch <- prometheus.MustNewConstMetric(e.verdict, prometheus.GaugeValue, 1, key[0], key[1], key[2], key[3], v.Verdict)
+		}
+	}
 }
 
 func (e *Exporter) collect(ch chan<- prometheus.Metric, o slo.Objective) error {

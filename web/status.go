@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/rules"
@@ -17,16 +18,22 @@ var statusPage = template.Must(template.New("status").Parse(`<!doctype html>
 <body><h1>slowburn</h1>
 <p class="{{if .Unready}}bad{{else}}good{{end}}">{{if .Unready}}Not ready: {{.Unready}}{{else}}Ready{{end}}, version {{.Version}}, up {{.Uptime}}.</p>
 <h2>Alerts</h2>
-{{if .Alerts}}<table><tr><th>state</th><th>alert</th><th>labels</th><th>since</th><th>what</th></tr>
-{{range .Alerts}}<tr><td class="{{.State}}">{{.State}}</td><td>{{.Name}}</td><td><code>{{.Labels}}</code></td><td>{{.Since}}</td><td>{{.Summary}}</td></tr>
+{{if .Alerts}}<table><tr><th>state</th><th>alert</th><th>labels</th><th>since</th><th>what</th><th>verdict</th></tr>
+{{range .Alerts}}<tr><td class="{{.State}}">{{.State}}</td><td>{{.Name}}</td><td><code>{{.Labels}}</code></td><td>{{.Since}}</td><td>{{.Summary}}</td><td>{{.Verdict}}</td></tr>
 {{end}}</table>{{else}}<p>No alert is pending or firing.</p>{{end}}
-<h2>Targets</h2>
+{{if .Held}}<h2>Held back</h2>
+<p>History says that these alerts would page for nothing. They are evaluated and shown, but not sent.</p>
+<table><tr><th>SLO</th><th>tier</th><th>tenant</th><th>verdict</th></tr>
+{{range .Held}}<tr><td>{{.Service}}/{{.SLO}}</td><td>{{.Tier}}</td><td>{{.Tenant}}</td><td>{{.String}}</td></tr>
+{{end}}</table>
+{{end}}<h2>Targets</h2>
 <table><tr><th>state</th><th>job</th><th>target</th><th>last scrape</th><th>reason</th></tr>
 {{range .Targets}}<tr><td class="{{.Health}}">{{.Health}}</td><td>{{.Job}}</td><td>{{.URL}}</td><td>{{.Last}}</td><td>{{.Error}}</td></tr>
 {{end}}</table>
 <h2>Where to look</h2>
 <ul><li><a href="/metrics">/metrics</a>: objectives, burn rates, budgets, and slowburn's own health</li>
 <li><a href="/api/v1/rules">/api/v1/rules</a> and <a href="/api/v1/alerts">/api/v1/alerts</a>: as Prometheus has them</li>
+<li><a href="/api/v1/slowburn/verdicts">/api/v1/slowburn/verdicts</a>: what history says of each alert</li>
 <li><a href="/api/v1/targets">/api/v1/targets</a>: what is scraped, and why not</li></ul>
 </body></html>
 `))
@@ -38,7 +45,7 @@ code{font-size:.9em}.good,.up{color:#166534}.bad,.down,.firing{color:#b91c1c;fon
 `
 
 type statusAlert struct {
-	State, Name, Labels, Since, Summary string
+	State, Name, Labels, Since, Summary, Verdict string
 }
 
 type statusTarget struct {
@@ -52,7 +59,8 @@ func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 		Unready, Version, Uptime string
 		Alerts                   []statusAlert
 		Targets                  []statusTarget
-	}{Version: s.opts.Version, Uptime: now.Sub(s.opts.Started).Round(time.Second).String(), Alerts: s.alerts(now), Targets: s.targets(now)}
+		Held                     []Verdict
+	}{Version: s.opts.Version, Uptime: now.Sub(s.opts.Started).Round(time.Second).String(), Alerts: s.alerts(now), Targets: s.targets(now), Held: s.held()}
 	if err := s.unready(); err != nil {
 		page.Unready = err.Error()
 	}
@@ -77,13 +85,27 @@ func (s *Server) alerts(now time.Time) []statusAlert {
 			if a.State != rules.StatePending && a.State != rules.StateFiring {
 				continue
 			}
-			rows = append(rows, statusAlert{
+			row := statusAlert{
 				State: a.State.String(), Name: rule.Name(), Labels: a.Labels.String(),
 				Since: now.Sub(a.ActiveAt).Round(time.Second).String(), Summary: a.Annotations.Get("summary"),
-			})
+			}
+			if s.opts.Verdicts != nil {
+				if v, judged := s.opts.Verdicts.Of(a.Labels.Get); judged {
+					row.Verdict = v.String()
+				}
+			}
+			rows = append(rows, row)
 		}
 	}
 	return rows
+}
+
+// held lists the alerts that are not sent.
+func (s *Server) held() []Verdict {
+	if s.opts.Verdicts == nil {
+		return nil
+	}
+	return slices.DeleteFunc(s.opts.Verdicts.All(), func(v Verdict) bool { return v.Pushed })
 }
 
 func (s *Server) targets(now time.Time) []statusTarget {

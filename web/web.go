@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/grafana/regexp"
+	remoteapi "github.com/prometheus/client_golang/exp/api/remote"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/route"
@@ -28,10 +29,9 @@ import (
 	api "github.com/prometheus/prometheus/web/api/v1"
 )
 
-// Limits of the API, those of Prometheus.
+// Limits of the API.
 const (
-	readSamples      = 50_000_000
-	readConcurrency  = 10
+	readConcurrency  = 4
 	readFrameBytes   = 1 << 20
 	searchLimit      = 10_000
 	maxHeaderBytes   = 64 << 10
@@ -56,7 +56,7 @@ type Targets interface {
 	api.ScrapePoolsRetriever
 }
 
-// Options holds what a Server shows. All but Logger, Reload and ConfigFile must be set.
+// Options holds what a Server shows. DB to Now, but for Verdicts, and Registry must be set.
 type Options struct {
 	DB            Database
 	Engine        promql.QueryEngine // of its own: dashboards must not starve the rules
@@ -64,6 +64,7 @@ type Options struct {
 	Targets       Targets
 	Rules         api.RulesRetriever
 	Alertmanagers api.AlertmanagerRetriever
+	Verdicts      Verdicts             // of alerts; nil where nobody judges them
 	Config        func() config.Config // the scrape configuration in force
 	Flags         map[string]string    // as the status API shows them
 	Version       string
@@ -71,9 +72,14 @@ type Options struct {
 	Started       time.Time
 	Now           func() time.Time // the clock
 	Registry      *prometheus.Registry
+	Limits        Limits       // of what a request may cost
+	Receiver      Receiver     // where samples go that others write here; nil: the receiver is off
 	Reload        func() error // nil answers reloads with 403
-	ConfigFile    string       // exporter-toolkit web configuration: TLS and basic authentication
-	Logger        *slog.Logger
+	// Loaded tells whether the last reload succeeded, and when one last did; nil: always, and at Started.
+	Loaded     func() (ok bool, at time.Time)
+	Pprof      bool   // answer profiles under /debug/pprof/
+	ConfigFile string // exporter-toolkit web configuration: TLS and basic authentication
+	Logger     *slog.Logger
 }
 
 // Server answers HTTP on one listener.
@@ -90,6 +96,7 @@ func New(ln net.Listener, ready func() error, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	o.Limits = o.Limits.WithDefaults()
 	if err := toolkit.Validate(o.ConfigFile); err != nil {
 		return nil, fmt.Errorf("web configuration %s: %w", o.ConfigFile, err)
 	}
@@ -135,7 +142,11 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	v1 := route.New()
 	s.api().Register(v1)
-	mux.Handle("/api/v1/", http.StripPrefix("/api/v1", v1))
+	prometheus := http.StripPrefix("/api/v1", v1)
+	mux.Handle("/api/v1/", prometheus)
+	mux.Handle("GET /api/v1/alerts", s.annotated(prometheus))
+	mux.Handle("GET /api/v1/rules", s.annotated(prometheus))
+	mux.HandleFunc("GET /api/v1/slowburn/verdicts", s.answerVerdicts)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelWarn),
 	}))
@@ -144,6 +155,11 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /-/reload", s.answerReload)
 	mux.HandleFunc("GET /{$}", s.status)
 	mux.HandleFunc("GET /style.css", styles)
+	mux.Handle("POST /api/v1/write", bounded(prometheus))
+	mux.Handle("POST /api/v1/read", bounded(prometheus))
+	if s.opts.Pprof {
+		profiles(mux)
+	}
 	return secured(mux)
 }
 
@@ -184,8 +200,13 @@ func (s *Server) answerReload(w http.ResponseWriter, _ *http.Request) {
 // api is upstream's own, so that every client of Prometheus works unchanged.
 func (s *Server) api() *api.API {
 	o := s.opts
+	var v1 storage.Appendable // typed nils would not be nil to upstream
+	var v2 storage.AppendableV2
+	if o.Receiver != nil {
+		v1, v2 = o.Receiver, o.Receiver
+	}
 	return api.NewAPI(
-		o.Engine, o.DB, nil, nil, o.DB,
+		o.Engine, o.DB, v1, v2, o.DB,
 		func(context.Context) api.ScrapePoolsRetriever { return o.Targets },
 		func(context.Context) api.TargetRetriever { return o.Targets },
 		func(context.Context) api.AlertmanagerRetriever { return o.Alertmanagers },
@@ -194,12 +215,12 @@ func (s *Server) api() *api.API {
 		func(next http.HandlerFunc) http.HandlerFunc { return next },
 		o.DB, o.DB.Dir(), false, false, searchLimit, o.Logger,
 		func(context.Context) api.RulesRetriever { return o.Rules },
-		readSamples, readConcurrency, readFrameBytes, false, regexp.MustCompile("^$"),
+		o.Limits.Samples, readConcurrency, readFrameBytes, false, regexp.MustCompile("^$"),
 		s.runtimeInfo, &api.PrometheusVersion{Version: o.Version, GoVersion: runtime.Version()},
 		func() []notifications.Notification { return nil },
 		func() (<-chan notifications.Notification, func(), bool) { return nil, nil, false },
 		o.Registry, prometheus.WrapRegistererWithPrefix("slowburn_", o.Registry), nil,
-		false, nil, false, false, false, false,
+		o.Receiver != nil, remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType}, false, false, false, false,
 		0, false, false, nil, features.NewRegistry(),
 		api.OpenAPIOptions{ExternalURL: (&url.URL{Scheme: "http", Host: s.Addr()}).String(), Version: o.Version, MaxSearchLimit: searchLimit},
 		o.Parser,
@@ -211,9 +232,13 @@ func (s *Server) runtimeInfo() (api.RuntimeInfo, error) {
 	if err != nil {
 		return api.RuntimeInfo{}, fmt.Errorf("read host name: %w", err)
 	}
+	ok, at := true, s.opts.Started
+	if s.opts.Loaded != nil {
+		ok, at = s.opts.Loaded()
+	}
 	return api.RuntimeInfo{
 		StartTime: s.opts.Started, Hostname: host, ServerTime: s.opts.Now(),
-		ReloadConfigSuccess: true, LastConfigTime: s.opts.Started,
+		ReloadConfigSuccess: ok, LastConfigTime: at,
 		GoroutineCount: runtime.NumGoroutine(), GOMAXPROCS: runtime.GOMAXPROCS(0),
 		StorageRetention: s.opts.Retention.String(),
 	}, nil

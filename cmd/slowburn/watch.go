@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/storage/remote"
 
 	"github.com/slowburn/slowburn/alerts"
 	"github.com/slowburn/slowburn/evaluator"
@@ -28,17 +29,22 @@ import (
 
 // watchOptions is what a watch needs beside its plan.
 type watchOptions struct {
-	dataDir       string
-	listen        string
-	externalURL   string
-	webConfig     string
-	retention     time.Duration
-	interval      time.Duration // of rule evaluation
-	resend        time.Duration
-	alertmanagers []alerts.Endpoint
-	flags         map[string]string
-	logger        *slog.Logger
-	reload        func() (*plan, error) // nil: no reload
+	dataDir     string
+	listen      string
+	externalURL string
+	webConfig   string
+	retention   time.Duration
+	interval    time.Duration // of rule evaluation
+	resend      time.Duration
+	judge       judgeOptions
+	remote      bool // there may be remote_write
+	receiver    bool // answer remote_write of others
+	pprof       bool
+	query       web.Limits
+	sources     sources // watched for changes, if every is above 0
+	flags       map[string]string
+	logger      *slog.Logger
+	reload      func() (*plan, error) // nil: no reload
 }
 
 // plan is what a watch does, and what a reload replaces as a whole.
@@ -46,6 +52,8 @@ type plan struct {
 	rules      evaluator.Rules
 	objectives []slo.Objective
 	scrape     scrape.Config
+	alerting   alerts.Config
+	remote     *config.Config // its remote_write section; nil where watchOptions.remote is false
 }
 
 // watch is the live pipe: scraper, database, evaluator, sender and web, made of one plan.
@@ -55,6 +63,9 @@ type watch struct {
 	scraper  *scrape.Scraper
 	eval     *evaluator.Evaluator
 	sender   *alerts.Sender
+	judge    *judge
+	gate     *gate
+	remote   *remote.Storage // nil where nothing is written elsewhere
 	server   *web.Server
 	exporter *web.Exporter
 	registry *prometheus.Registry
@@ -62,6 +73,7 @@ type watch struct {
 
 	reloading sync.Mutex           // one reload at a time
 	current   atomic.Pointer[plan] // what is in force
+	loaded    *loaded
 }
 
 // newWatch opens all that can fail to open: first the port, then the data directory. Close it when done.
@@ -98,68 +110,113 @@ func newWatch(o watchOptions, p *plan) (_ *watch, err error) {
 // build makes the components over the open database.
 func (w *watch) build(ln net.Listener, external *url.URL, p *plan) (err error) {
 	o := w.o
-	if w.sender, err = alerts.New(o.alertmanagers, alerts.Options{
+	if w.loaded, err = newLoaded(w.registry); err != nil {
+		return err
+	}
+	w.openRemote()
+	samples := w.samples()
+	if w.sender, err = alerts.New(p.alerting, alerts.Options{
 		Logger: o.logger.With("component", "alerts"), Registerer: w.registry,
 		Dir: filepath.Join(o.dataDir, "outbox"), ExternalURL: o.externalURL,
 	}); err != nil {
 		return err
 	}
-	if w.scraper, err = scrape.New(w.db, scrape.Options{Logger: demoted(o.logger).With("component", "scrape"), Registerer: w.registry}); err != nil {
+	judging := o.judge.withDefaults()
+	judging.file, judging.now, judging.logger = filepath.Join(o.dataDir, verdictFile), time.Now, o.logger.With("component", "judge")
+	w.judge = newJudge(embedded{w.db}, judging)
+	if w.gate, err = newGate(w.judge, w.sender, w.registry, o.logger.With("component", "judge")); err != nil {
 		return err
 	}
-	w.eval = evaluator.New(w.db, evaluator.Options{
-		Interval: o.interval, ResendDelay: o.resend, ExternalURL: external, Notify: w.sender.Notify,
+	if w.scraper, err = scrape.New(samples, scrape.Options{Logger: demoted(o.logger).With("component", "scrape"), Registerer: w.registry}); err != nil {
+		return err
+	}
+	w.eval = evaluator.New(samples, evaluator.Options{
+		Interval: o.interval, ResendDelay: o.resend, ExternalURL: external, ExternalLabels: p.alerting.ExternalLabels, Notify: w.gate.Notify,
 		Logger: demoted(o.logger).With("component", "evaluator"), Registerer: w.registry,
 	})
-	w.exporter = web.NewExporter(w.db, w.eval, time.Now, o.logger.With("component", "exporter"))
+	w.exporter = web.NewExporter(w.db, w.eval, w.judge, time.Now, o.logger.With("component", "exporter"))
 	w.registry.MustRegister(w.exporter)
-	engine := evaluator.NewEngine(evaluator.EngineOptions{
-		MaxSubquery: evaluator.MaxSubqueryPoints, Logger: o.logger,
-		Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"engine": "api"}, w.registry),
-	})
+	if w.server, err = web.New(ln, func() error { return nil }, w.webOptions(samples)); err != nil {
+		return err
+	}
+	if err := w.apply(p); err != nil {
+		return err
+	}
+	w.judge.load()
+	w.loaded.note(nil, w.started)
+	return nil
+}
+
+// webOptions is what the API shows of the components, and what it may do with them.
+func (w *watch) webOptions(s samples) web.Options {
+	o := w.o
+	limits := o.query.WithDefaults()
 	options := web.Options{
-		DB: w.db, Engine: engine, Parser: evaluator.NewParser(), Targets: w.scraper, Rules: w.eval, Alertmanagers: w.sender,
-		Config: w.upstream, Flags: o.flags, Version: version, Retention: o.retention, Started: w.started, Now: time.Now,
-		Registry: w.registry, ConfigFile: o.webConfig, Logger: demoted(o.logger).With("component", "web"),
+		DB: w.db, Parser: evaluator.NewParser(), Targets: w.scraper, Rules: w.eval, Alertmanagers: w.sender, Verdicts: w.judge,
+		Config: w.upstream, Flags: o.flags, Version: version, Retention: o.retention, Started: w.started, Now: time.Now, Loaded: w.loaded.last,
+		Registry: w.registry, ConfigFile: o.webConfig, Pprof: o.pprof, Logger: demoted(o.logger).With("component", "web"),
+		Limits: limits,
+		Engine: evaluator.NewEngine(evaluator.EngineOptions{
+			MaxSubquery: evaluator.MaxSubqueryPoints, Logger: o.logger,
+			MaxSamples: limits.Samples, Timeout: limits.Timeout, MaxConcurrent: limits.Concurrency,
+			Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"engine": "api"}, w.registry),
+		}),
 	}
 	if o.reload != nil {
 		options.Reload = w.reload
 	}
-	if w.server, err = web.New(ln, func() error { return nil }, options); err != nil {
-		return err
+	if o.receiver {
+		options.Receiver = s
 	}
-	return w.apply(p)
+	return options
 }
 
 // Close closes the database, when nothing writes to it any more.
 func (w *watch) Close() error { return w.db.Close() }
 
-// apply puts a plan in force. The rules are checked before anything is touched; where the scraper refuses its
-// part, the old rules come back.
+// apply puts a plan in force, part by part; each part changes all or nothing. Where one is refused, those before it
+// get their old plan back.
 func (w *watch) apply(p *plan) error {
-	if err := w.eval.Update(p.rules); err != nil {
-		return err
+	old := w.current.Load()
+	parts := []func(*plan) error{
+		func(p *plan) error { return w.eval.Update(p.rules) },
+		func(p *plan) error { return w.scraper.Apply(p.scrape) },
+		func(p *plan) error { return w.sender.Apply(p.alerting) },
+		w.applyRemote,
 	}
-	if err := w.scraper.Apply(p.scrape); err != nil {
-		if old := w.current.Load(); old != nil {
-			return errors.Join(err, w.eval.Update(old.rules))
+	for i, part := range parts {
+		err := part(p)
+		if err == nil {
+			continue
+		}
+		if old != nil {
+			for _, done := range parts[:i+1] {
+				err = errors.Join(err, done(old))
+			}
 		}
 		return err
 	}
+	w.judge.Update(p.objectives)
+	w.gate.start(p)
 	w.exporter.Update(p.objectives)
 	w.current.Store(p)
 	return nil
 }
 
 // reload reads everything anew, and keeps what is in force where anything in it is wrong.
-func (w *watch) reload() error {
+func (w *watch) reload() (err error) {
 	w.reloading.Lock()
 	defer w.reloading.Unlock()
+	defer func() { w.loaded.note(err, time.Now()) }()
 	p, err := w.o.reload()
 	if err != nil {
 		return err
 	}
-	return w.apply(p)
+	if err := w.apply(p); err != nil {
+		return err
+	}
+	w.o.logger.Info("Reloaded", "slos", len(p.objectives), "jobs", len(p.scrape.Jobs()), "alertmanagers", len(p.alerting.Endpoints))
+	return nil
 }
 
 func (w *watch) upstream() config.Config { return w.current.Load().scrape.Upstream() }
@@ -182,6 +239,16 @@ func (w *watch) run(ctx context.Context, hangups <-chan os.Signal) error {
 		// Reloads on SIGHUP.
 		g.Add(actor(func(own context.Context) error { return w.followHangups(own, hangups) }))
 	}
+	if w.o.sources.every > 0 {
+		// Reloads when the sources change.
+		s := w.o.sources
+		s.reload, s.failed = w.reload, w.complain
+		g.Add(actor(s.Run))
+	}
+	{
+		// Judges alerts on the history. Reads only, and may end at any time.
+		g.Add(actor(w.judge.Run))
+	}
 	{
 		// Scrapes targets. Stops before the evaluator, which then sees all that was scraped.
 		g.Add(actor(w.scraper.Run))
@@ -199,6 +266,10 @@ func (w *watch) run(ctx context.Context, hangups <-chan os.Signal) error {
 		g.Add(actor(w.server.Run))
 	}
 	{
+		// Writes to other databases, when all that makes samples has ended.
+		g.Add(actor(w.followRemote))
+	}
+	{
 		// Looks after the database, which is closed when the group has ended.
 		g.Add(actor(w.db.Run))
 	}
@@ -212,12 +283,14 @@ func (w *watch) followHangups(ctx context.Context, hangups <-chan os.Signal) err
 			return nil
 		case <-hangups:
 			if err := w.reload(); err != nil {
-				w.o.logger.Error("Reload; the old configuration is still in force", "err", err)
-				continue
+				w.complain(err)
 			}
-			w.o.logger.Info("Reloaded")
 		}
 	}
+}
+
+func (w *watch) complain(err error) {
+	w.o.logger.Error("Reload; the old configuration is still in force", "err", err)
 }
 
 // actor makes an oklog/run actor of a Run function: its interrupt cancels and then waits.
