@@ -1,7 +1,6 @@
 package tsdb
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 	"github.com/prometheus/prometheus/tsdb/wlog"
 )
 
@@ -40,9 +40,10 @@ func (o HistoryOptions) withDefaults() HistoryOptions {
 // History is a set of samples that does not change. Queriers may be open side by side, and must be closed before Close
 // can end.
 type History struct {
-	blocks  []*promtsdb.Block // oldest first
+	blocks  []*historyBlock   // oldest first
 	head    *promtsdb.DB      // what is in the write-ahead log; nil if there is none
 	temp    string            // removed by Close; may be empty
+	lock    fileutil.Releaser // of a cache that the blocks are in; may be nil
 	damaged []string
 	notes   []string
 	mint    int64
@@ -97,7 +98,7 @@ func (h *History) openBlocks(dir string) {
 			failed[filepath.Base(b)] = err
 			continue
 		}
-		h.blocks = append(h.blocks, block)
+		h.blocks = append(h.blocks, &historyBlock{Block: block})
 	}
 	for _, b := range h.blocks {
 		for _, parent := range b.Meta().Compaction.Parents {
@@ -108,7 +109,7 @@ func (h *History) openBlocks(dir string) {
 		h.damaged = append(h.damaged, fmt.Sprintf("block %s: %v", id, err))
 	}
 	slices.Sort(h.damaged)
-	slices.SortFunc(h.blocks, func(a, b *promtsdb.Block) int { return int(min(max(a.MinTime()-b.MinTime(), -1), 1)) })
+	slices.SortFunc(h.blocks, func(a, b *historyBlock) int { return int(min(max(a.MinTime()-b.MinTime(), -1), 1)) })
 }
 
 // openLog replays the write-ahead logs through links in a directory of our own: upstream's database opens those,
@@ -191,8 +192,17 @@ func (h *History) measure() {
 // A history without samples ends before it begins.
 func (h *History) Extent() (mint, maxt int64) { return h.mint, h.maxt }
 
-// Damaged names what could not be read, one line each, with the reason.
-func (h *History) Damaged() []string { return h.damaged }
+// Damaged names what could not be read, one line each, with the reason. Chunks are checked when they are read: ask again
+// when all has been.
+func (h *History) Damaged() []string {
+	all := slices.Clone(h.damaged)
+	for _, b := range h.blocks {
+		if line := b.damage(); line != "" {
+			all = append(all, line)
+		}
+	}
+	return all
+}
 
 // Notes say what else is worth knowing, one line each: samples that were left out, and why.
 func (h *History) Notes() []string { return h.notes }
@@ -251,8 +261,8 @@ func (h *History) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
 	return storage.NewMergeChunkQuerier(queriers, nil, merge), nil
 }
 
-func (h *History) overlapping(mint, maxt int64) []*promtsdb.Block {
-	var blocks []*promtsdb.Block
+func (h *History) overlapping(mint, maxt int64) []*historyBlock {
+	var blocks []*historyBlock
 	for _, b := range h.blocks {
 		if b.OverlapsClosedInterval(mint, maxt) {
 			blocks = append(blocks, b)
@@ -275,6 +285,9 @@ func (h *History) closeAll() error {
 	if h.temp != "" {
 		errs = append(errs, os.RemoveAll(h.temp))
 	}
+	if h.lock != nil {
+		errs = append(errs, h.lock.Release())
+	}
 	return errors.Join(errs...)
 }
 
@@ -282,9 +295,4 @@ func (h *History) closeAll() error {
 func alignDown(t int64, width time.Duration) int64 {
 	w := width.Milliseconds()
 	return t - ((t%w)+w)%w
-}
-
-// everything matches all series.
-func selectAll(ctx context.Context, q storage.Querier, hints *storage.SelectHints) storage.SeriesSet {
-	return q.Select(ctx, false, hints, allSeries()...)
 }

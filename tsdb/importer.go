@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	promtsdb "github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/fileutil"
 )
 
 const (
@@ -27,21 +29,72 @@ const (
 	commitInterval = 10_000 // samples
 )
 
-// Import copies the samples of src between mint and maxt (milliseconds, inclusive) into the database directory dir, which
-// must not be open; it is made if there is none. Either all of them are there when it returns, or, on an error or
-// however the process ends, none: blocks are written aside, and moved in by one renaming. Samples that are there already
+// Selection is what an import takes of a history.
+type Selection struct {
+	Mint, Maxt int64               // milliseconds, both inclusive
+	Selectors  [][]*labels.Matcher // series that match one of them; all series if there are none
+}
+
+// Imported is what an import copied.
+type Imported struct {
+	Series     int
+	Samples    int64
+	Mint, Maxt int64 // of the samples, in milliseconds; Mint is above Maxt where there are none
+}
+
+// Import copies the samples of src between mint and maxt (milliseconds, inclusive) into the database directory dir, as
+// ImportSelection does.
+func Import(ctx context.Context, src storage.Queryable, mint, maxt int64, dir string, progress func(done, total int)) error {
+	_, err := ImportSelection(ctx, src, Selection{Mint: mint, Maxt: maxt}, dir, progress)
+	return err
+}
+
+// ImportSelection copies what is selected of src into the database directory dir, which
+// must not be open; it is made if there is none. Either all of it is there when it returns, or, on an error or
+// however the process ends, nothing: blocks are written aside, and moved in by one renaming. Samples that are there already
 // are kept once. Memory is bounded by what six hours hold, or four million
 // samples. progress, which may be nil, is told how many of the six-hour
 // parts are done.
-func Import(ctx context.Context, src storage.Queryable, mint, maxt int64, dir string, progress func(done, total int)) error {
-	if err := importInto(ctx, src, mint, maxt, dir, progress); err != nil {
+func ImportSelection(ctx context.Context, src storage.Queryable, s Selection, dir string, progress func(done, total int)) (Imported, error) {
+	i := &importing{Selection: s, src: src, progress: progress, series: map[uint64]struct{}{}}
+	i.done.Mint, i.done.Maxt = math.MaxInt64, math.MinInt64
+	if len(i.Selectors) == 0 {
+		i.Selectors = [][]*labels.Matcher{allSeries()}
+	}
+	if err := i.into(ctx, dir); err != nil {
+		return Imported{}, fmt.Errorf("import into %s: %w", dir, err)
+	}
+	i.done.Series = len(i.series)
+	return i.done, nil
+}
+
+// Free tells whether an import into the database directory dir can begin: the error wraps ErrInUse where it is open.
+// A directory that does not exist is made.
+func Free(dir string) error {
+	err := os.MkdirAll(dir, 0o777)
+	if err == nil {
+		var lock fileutil.Releaser
+		if lock, err = lockDir(dir); err == nil {
+			err = lock.Release()
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("import into %s: %w", dir, err)
 	}
 	return nil
 }
 
-func importInto(ctx context.Context, src storage.Queryable, mint, maxt int64, dir string, progress func(done, total int)) (err error) {
-	if mint > maxt {
+// importing is one import under way.
+type importing struct {
+	Selection
+	src      storage.Queryable
+	progress func(done, total int)
+	series   map[uint64]struct{} // hashes of labels
+	done     Imported
+}
+
+func (i *importing) into(ctx context.Context, dir string) (err error) {
+	if i.Mint > i.Maxt {
 		return errors.New("the history holds no samples")
 	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
@@ -60,7 +113,7 @@ func importInto(ctx context.Context, src storage.Queryable, mint, maxt int64, di
 	if err := os.Mkdir(writing, 0o777); err != nil {
 		return err
 	}
-	if err := copyBlocks(ctx, src, mint, maxt, writing, progress); err != nil {
+	if err := i.copyBlocks(ctx, writing); err != nil {
 		return err
 	}
 	if err := os.Rename(writing, filepath.Join(dir, importReady)); err != nil {
@@ -71,19 +124,19 @@ func importInto(ctx context.Context, src storage.Queryable, mint, maxt int64, di
 
 // copyBlocks copies period by period. A block costs upstream some 60 ms however little it holds; so where the last one
 // held little the next is three times as wide, which is how upstream compacts.
-func copyBlocks(ctx context.Context, src storage.Queryable, mint, maxt int64, dir string, progress func(done, total int)) error {
-	first, last := alignDown(mint, importWidth), alignDown(maxt, importWidth)
+func (i *importing) copyBlocks(ctx context.Context, dir string) error {
+	first, last := alignDown(i.Mint, importWidth), alignDown(i.Maxt, importWidth)
 	unit := importWidth.Milliseconds()
 	total := int((last-first)/unit) + 1
 	width := importWidth
 	for from := first; from <= last; {
-		samples, err := copyBlock(ctx, src, max(mint, from), min(maxt, from+width.Milliseconds()-1), width, dir)
+		samples, err := i.copyBlock(ctx, max(i.Mint, from), min(i.Maxt, from+width.Milliseconds()-1), width, dir)
 		if err != nil {
 			return err
 		}
 		from += width.Milliseconds()
-		if progress != nil {
-			progress(min(total, int((from-first)/unit)), total)
+		if i.progress != nil {
+			i.progress(min(total, int((from-first)/unit)), total)
 		}
 		for width > importWidth && (samples > fewSamples || alignDown(from, width) != from) {
 			width /= 3
@@ -122,27 +175,51 @@ func allSeries() []*labels.Matcher {
 	return []*labels.Matcher{labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, ".*")}
 }
 
-// copyBlock writes one block of src's samples between mint and maxt into dir, or none where there are no samples.
-func copyBlock(ctx context.Context, src storage.Queryable, mint, maxt int64, width time.Duration, dir string) (samples int, err error) {
-	q, err := src.Querier(mint, maxt)
+// copyBlock writes one block of the samples between mint and maxt into dir, or none where there are no samples.
+func (i *importing) copyBlock(ctx context.Context, mint, maxt int64, width time.Duration, dir string) (samples int, err error) {
+	q, err := i.src.Querier(mint, maxt)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
 	err = writeBlock(ctx, dir, width, func(add adder) error {
-		set := selectAll(ctx, q, &storage.SelectHints{Start: mint, End: maxt})
+		set := i.selected(ctx, q, mint, maxt)
 		var it chunkenc.Iterator
 		for set.Next() {
+			ls := set.At().Labels()
 			it = set.At().Iterator(it)
-			n, err := copySeries(ctx, set.At().Labels(), it, mint, maxt, add)
+			n, err := copySeries(ctx, ls, it, mint, maxt, i.counted(add))
 			if err != nil {
 				return err
 			}
-			samples += n
+			if samples += n; n > 0 {
+				i.series[ls.Hash()] = struct{}{}
+			}
 		}
 		return set.Err()
 	})
+	i.done.Samples += int64(samples)
 	return samples, err
+}
+
+// selected is the series that match one of the selectors, each once.
+func (i *importing) selected(ctx context.Context, q storage.Querier, mint, maxt int64) storage.SeriesSet {
+	var sets []storage.SeriesSet
+	for _, matchers := range i.Selectors {
+		sets = append(sets, q.Select(ctx, len(i.Selectors) > 1, &storage.SelectHints{Start: mint, End: maxt}, matchers...))
+	}
+	if len(sets) == 1 {
+		return sets[0]
+	}
+	return storage.NewMergeSeriesSet(sets, 0, storage.ChainedSeriesMerge)
+}
+
+// counted notes the times of what is added.
+func (i *importing) counted(add adder) adder {
+	return func(ref storage.SeriesRef, ls labels.Labels, s sample) (storage.SeriesRef, error) {
+		i.done.Mint, i.done.Maxt = min(i.done.Mint, s.t), max(i.done.Maxt, s.t)
+		return add(ref, ls, s)
+	}
 }
 
 func copySeries(ctx context.Context, ls labels.Labels, it chunkenc.Iterator, mint, maxt int64, add adder) (n int, err error) {
