@@ -19,7 +19,7 @@ STATIC := CGO_ENABLED=0
 RACE := GOFLAGS="$(filter-out -trimpath,$(GOFLAGS))" CGO_ENABLED=1
 TEST := $(RACE) PATH="$(BIN):$$PATH" go test -race -vet=off -shuffle=on -timeout=20m
 
-.PHONY: help build demo test test-go test-npm check lint fix vet fuzz bench bench-go tools vuln image clean
+.PHONY: help build demo test test-go test-npm check lint fix vet fuzz faults soak bench bench-go tools vuln image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ vet:
 
 fuzz: ## each fuzz target for FUZZTIME (10s), or those that FUZZ matches (FUZZ=contract/FuzzScan)
 	@$(STATIC) .ci/fuzz $(or $(FUZZTIME),10s) '$(FUZZ)'
+
+faults: build ## what must not bring serve down, tried on the real program, a row for each (ARGS=-short for few trials, -run E1 for some)
+	$(STATIC) go run ./cmd/faults $(ARGS)
+
+soak: build ## kill Alertmanager and slowburn at random for ten minutes, then compare what burnt with what was told (ARGS='-for 1h')
+	$(STATIC) go run ./cmd/faults -run '^soak$$' $(ARGS)
 
 bench: ## replay of the standard history beside the floor, T=10 and T=100; each ends with a line of JSON
 	$(STATIC) go run ./cmd/bench -tenants 10
