@@ -26,7 +26,8 @@ type vector struct {
 	fill func(lo, hi int)
 	// buf holds one block for each series; nil where the series has no value in all of it.
 	buf   [][]float64
-	own   [][]float64 // memory for buf
+	own   [][]float64 // memory for buf, which is
+	arena *arena      // from here, and its until the job ends
 	dense []bool      // which blocks in buf are known to have a value at every tick
 	block int         // where the block in buf begins; -1 if there is none
 }
@@ -58,7 +59,7 @@ func (v *vector) at(lo, hi int) [][]float64 {
 // room is memory for a block of series i.
 func (v *vector) room(i, n int) []float64 {
 	if v.own[i] == nil {
-		v.own[i] = make([]float64, blockTicks)
+		v.own[i] = v.arena.blocks.take()
 	}
 	return v.own[i][:n]
 }

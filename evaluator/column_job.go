@@ -11,22 +11,42 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// arena hands out columns and takes them all back at once.
+// arena is the memory of one job after another: it hands out columns and blocks, and takes them all back at once.
 type arena struct {
-	ticks       int
+	ticks           int
+	columns, blocks shelf
+	totals          shelf // blocks for the series at hand
+	reader          reader
+	grid            map[int64]*grid // by offset: of the series at hand
+}
+
+func newArena(ticks int) *arena {
+	return &arena{ticks: ticks, columns: shelf{size: ticks}, blocks: shelf{size: blockTicks}, totals: shelf{size: blockTicks}, grid: map[int64]*grid{}}
+}
+
+// shelf keeps slices of one size.
+type shelf struct {
+	size        int
 	free, taken [][]float64
 }
 
-func (a *arena) column() []float64 {
-	var col []float64
-	if n := len(a.free); n > 0 {
-		col, a.free = a.free[n-1], a.free[:n-1]
+func (s *shelf) take() []float64 {
+	var one []float64
+	if n := len(s.free); n > 0 {
+		one, s.free = s.free[n-1], s.free[:n-1]
 	} else {
-		col = make([]float64, a.ticks)
+		one = make([]float64, s.size)
 	}
-	a.taken = append(a.taken, col)
-	return col
+	s.taken = append(s.taken, one)
+	return one
 }
+
+func (s *shelf) release() {
+	s.free = append(s.free, s.taken...)
+	s.taken = s.taken[:0]
+}
+
+func (a *arena) column() []float64 { return a.columns.take() }
 
 func (a *arena) absent() []float64 {
 	col := a.column()
@@ -35,8 +55,8 @@ func (a *arena) absent() []float64 {
 }
 
 func (a *arena) release() {
-	a.free = append(a.free, a.taken...)
-	a.taken = a.taken[:0]
+	a.columns.release()
+	a.blocks.release()
 }
 
 // job replays one group in columns, over one part of the history.
@@ -57,7 +77,6 @@ type job struct {
 	spilt    map[*fold]bool   // averages that turned out to overflow
 	owners   map[string]*rule // who recorded a series that is read, by its labels
 	reports  []RuleReport
-	grid     map[int64]*grid // by offset: memory for the series at hand
 
 	samples        int64
 	oldest, newest int64
@@ -90,7 +109,7 @@ func newJob(p *program, v *view, o ReplayOptions, a *arena) *job {
 		clock:   clock{p.group.queryTime(0), p.group.ticks.Interval.Milliseconds()},
 		vectors: map[node]*vector{}, broken: map[node]error{}, leaves: map[*leaf]*gathering{}, folds: map[*fold]*folding{},
 		spilt: map[*fold]bool{}, owners: map[string]*rule{},
-		recorded: map[*rule]*recording{}, grid: map[int64]*grid{}, oldest: math.MaxInt64, newest: math.MinInt64,
+		recorded: map[*rule]*recording{}, oldest: math.MaxInt64, newest: math.MinInt64,
 	}
 	return j
 }
@@ -124,7 +143,8 @@ func (j *job) read(ctx context.Context, s *scan) error {
 		return nil
 	}
 	mint, maxt := s.bounds(j.clock.at(0), j.clock.at(ticks-1), j.options.Lookback.Milliseconds())
-	r := &reader{mint: mint, maxt: maxt, warnings: j.warn}
+	r := &j.arena.reader
+	r.begin(mint, maxt, j.warn)
 	matches := make([]bool, len(s.filters))
 	err := r.each(ctx, j.view.history.history, append(slices.Clip(s.matchers), j.view.part...), func(l labels.Labels) error {
 		for i, f := range s.filters {
@@ -244,6 +264,7 @@ func (j *job) windows(all []*windowed, d *dense, l labels.Labels, matches []bool
 
 func (j *job) passes(all []*windowed, l labels.Labels, matches []bool) []*pass {
 	var passes []*pass
+	j.arena.totals.release()
 	for _, w := range all {
 		if w.led {
 			continue
@@ -260,7 +281,7 @@ func (j *job) passes(all []*windowed, l labels.Labels, matches []bool) []*pass {
 		}
 		p.kernel = newKernel(w.function, w.span, w.offset, j.options.Lookback.Milliseconds())
 		if len(p.totals) > 0 {
-			p.total = make([]float64, blockTicks)
+			p.total = j.arena.totals.take()
 		}
 		p.steps, _ = w.fits(j.clock.step)
 		passes = append(passes, p)
@@ -278,12 +299,12 @@ func (j *job) grids(passes []*pass, d *dense) map[int64]*grid {
 		if steps == 0 {
 			continue
 		}
-		if j.grid[offset] == nil {
-			j.grid[offset] = &grid{}
+		if j.arena.grid[offset] == nil {
+			j.arena.grid[offset] = &grid{}
 		}
-		j.grid[offset].reset(d, j.clock, offset, steps, j.program.group.ticks.N)
+		j.arena.grid[offset].reset(d, j.clock, offset, steps, j.program.group.ticks.N)
 	}
-	return j.grid
+	return j.arena.grid
 }
 
 // block computes a block. It reports whether there is any value in it, and whether it is known that there is one at
@@ -408,6 +429,7 @@ func (j *job) vector(ctx context.Context, n node) (*vector, error) {
 		j.broken[n] = err
 		return nil, err
 	}
+	v.arena = j.arena
 	j.vectors[n] = v
 	return v, nil
 }

@@ -116,6 +116,12 @@ func (r *reader) loadChunk(chunk chunkenc.Chunk) error {
 	return nil
 }
 
+// begin sets out to read between two times.
+func (r *reader) begin(mint, maxt int64, warn func(annotations.Annotations)) {
+	r.mint, r.maxt, r.warnings, r.samples = mint, maxt, warn, 0
+	r.reset()
+}
+
 func (r *reader) reset() {
 	r.ts, r.vs, r.histograms = r.ts[:0], r.vs[:0], false
 }

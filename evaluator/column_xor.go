@@ -112,8 +112,8 @@ func (x *xorState) head(ts []int64, vs []float64) int {
 	return min(len(ts), 2)
 }
 
-// plain decodes samples from i on, as long as each comes as long after the last as that did, changes no bits or bits
-// in the same place, and lies in the buffer whole: nearly all do. It returns the first that does not.
+// plain decodes samples from i on, as long as each comes as long after the last as that did, and changes so few bits
+// that they lie in the buffer whole, after what says where they are: nearly all do. It returns the first that does not.
 func (x *xorState) plain(ts []int64, vs []float64, i int) int {
 	bits, held, next, from := x.bits, x.held, x.next, x.from
 	t, v, step, width, trailing := x.t, x.v, x.step, x.width, x.trailing
@@ -122,22 +122,35 @@ func (x *xorState) plain(ts []int64, vs []float64, i int) int {
 		taken := (63 - held) >> 3
 		next += taken
 		held += taken << 3
-		switch {
-		case bits>>62 == 0b00:
+		head := 3 // the bits before those that changed
+		switch bits >> 61 {
+		case 0b000, 0b001:
 			bits <<= 2
 			held -= 2
-		case bits>>61 == 0b010 && width+3 <= held:
-			v ^= bits << 3 >> (64 - width) << trailing
-			bits <<= 3 + width
-			held -= 3 + width
+			t += step
+			ts[i], vs[i] = t, math.Float64frombits(v)
+			continue
+		case 0b010:
+		case 0b011: // others than before: five bits say how many before them are the same, six how many these are
+			leading, changed := int(bits<<3>>59), int(bits<<8>>58)
+			if changed == 0 || leading+changed > 64 || changed+14 > held {
+				goto out
+			}
+			head, width, trailing = 14, changed, 64-leading-changed
 		default:
 			goto out
 		}
+		if head+width > held {
+			goto out
+		}
+		v ^= bits << head >> (64 - width) << trailing
+		bits <<= head + width
+		held -= head + width
 		t += step
 		ts[i], vs[i] = t, math.Float64frombits(v)
 	}
 out:
-	x.bits, x.held, x.next, x.t, x.v = bits, held, next, t, v
+	x.bits, x.held, x.next, x.t, x.v, x.width, x.trailing = bits, held, next, t, v, width, trailing
 	return i
 }
 

@@ -296,7 +296,7 @@ type worker struct {
 
 func (w *worker) arena(ticks int) *arena {
 	if w.arenas[ticks] == nil {
-		w.arenas[ticks] = &arena{ticks: ticks}
+		w.arenas[ticks] = newArena(ticks)
 	}
 	return w.arenas[ticks]
 }

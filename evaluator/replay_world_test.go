@@ -114,6 +114,9 @@ func (w *world) series(l labels.Labels, gauge bool) {
 	s := w.memory.series(l)
 	step := int64(5000 + w.rand.IntN(60_000))
 	jitter := []int64{0, 0, 3, 4000}[w.rand.IntN(4)]
+	if step%3 == 0 { // in step with the ticks, as scrapes usually are
+		step, jitter = []int64{10_000, 15_000, 30_000}[step/3%3], 0
+	}
 	from := worldStart - int64(w.rand.IntN(3))*1_800_000
 	to := w.end.UnixMilli() - int64(w.rand.IntN(3)*w.rand.IntN(1_000_000))
 	v := []float64{0, 0, 3, 1e6, 1e-9}[w.rand.IntN(5)]
