@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -53,10 +54,7 @@ var (
 	severityLabels = []string{"severity", "sloth_severity"}
 )
 
-// linger is how long after an incident an alert of the other rules, whose windows are not known, is still for it.
-const linger = 5 * time.Minute
-
-// rival is one firing of the other rules.
+// rival is one firing of either set of rules.
 type rival struct {
 	Firing
 	alert, service, slo, tenant string
@@ -125,7 +123,7 @@ func rivals(ctx context.Context, r *Result, h History, groups *rulefmt.RuleGroup
 			}
 		}
 	}
-	return paging(all), alerts, nil
+	return all, alerts, nil
 }
 
 func newRival(alert string, e evaluator.Episode, tenantLabel string) rival {
@@ -166,45 +164,88 @@ func (s *SLO) is(f rival) bool {
 	return f.service == s.Service && (f.slo == "" || f.slo == s.Name || f.slo == s.Service+"-"+s.Name)
 }
 
-// against scores the other rules' firings by the objective's incidents, tenant by tenant.
-func (s *SLO) against(firings []rival, o Options) (Compared, []Duel) {
+// against scores both sets of rules by the objective's incidents, in the same way: by what pages, tenant by tenant, and
+// with the same grace after an incident's end. So the same rules on both sides get the same score.
+func (s *SLO) against(old []rival, o Options) (Compared, []Duel) {
+	fresh, now := s.judge(s.own(), o)
+	stale, then := s.judge(old, o)
+	var duels []Duel
+	for n, i := range s.Incidents {
+		if !i.Unknown {
+			duels = append(duels, Duel{Incident: i.Incident, New: side(now[n]), Old: side(then[n])})
+		}
+	}
+	return Compared{Service: s.Service, SLO: s.Name, New: fresh, Old: stale}, duels
+}
+
+// own are the firings of the rules under test.
+func (s *SLO) own() []rival {
+	var all []rival
+	for _, t := range s.Tenants {
+		for k, r := range t.Rules {
+			for _, f := range r.Firings {
+				all = append(all, rival{
+					Firing: Firing{Start: f.Start, End: f.End, Peak: f.Peak, Cold: f.Cold, incident: none},
+					alert:  r.Tier + " (" + s.Tiers[k].Severity + ")", service: s.Service, slo: s.Name, tenant: t.Name,
+				})
+			}
+		}
+	}
+	return all
+}
+
+// grace is how long after an incident an alert may still be for it: as long as a short window holds some of it. The
+// windows of the other rules are not known.
+func (s *SLO) grace() time.Duration {
+	grace := 5 * time.Minute
+	for _, t := range s.Tiers {
+		if t.Severity == "page" {
+			grace = max(grace, time.Duration(t.Short))
+		}
+	}
+	return grace
+}
+
+// judge scores one set of rules; what it did of each incident is in their order.
+func (s *SLO) judge(firings []rival, o Options) (Score, []detection) {
 	outside := Unlabelled
 	if o.LabelsComplete {
 		outside = False
 	}
+	firings = paging(firings)
 	var sum tally
-	covered := time.Duration(0)
 	byTenant := map[string][]Firing{}
 	for _, f := range firings {
 		byTenant[f.tenant] = append(byTenant[f.tenant], f.Firing)
 	}
-	for tenant, own := range byTenant {
-		explain(own, s.incidentsOf(tenant), linger, outside)
-		n, out := pages(own)
-		sum.add(tally{firings: len(own), pages: n, outside: out})
+	for _, tenant := range slices.Sorted(maps.Keys(byTenant)) {
+		explain(byTenant[tenant], s.incidentsOf(tenant), s.grace(), outside)
+		var one tally
+		one.count(byTenant[tenant])
+		sum.add(one)
 	}
-	for _, t := range s.Tenants {
-		covered = max(covered, time.Duration(t.Covered))
+	met := make([]detection, len(s.Incidents))
+	for n, i := range s.Incidents {
+		if i.Unknown {
+			continue
+		}
+		met[n] = s.met(i.Incident, firings)
+		sum.note(met[n])
 	}
-	var duels []Duel
-	for _, i := range s.Incidents {
-		d := met(i.Incident, firings)
-		sum.note(d)
-		duels = append(duels, Duel{Incident: i.Incident, New: Side{i.Detected, i.Ongoing, i.Delay, i.Tier}, Old: side(d)})
-	}
-	sum.spent = nil // of which the other rules' replay knows nothing
-	return Compared{Service: s.Service, SLO: s.Name, New: s.Score, Old: sum.score(covered, o.LabelsComplete)}, duels
+	sum.spent = nil // the ledgers are gone
+	return sum.score(time.Duration(s.Covered), o.LabelsComplete), met
 }
 
-// met is how the other rules met an incident: by an alert for its tenant, or for none in particular.
-func met(i Incident, firings []rival) detection {
+// met is how rules met an incident: by an alert for its tenant, or for none in particular.
+func (s *SLO) met(i Incident, firings []rival) detection {
 	best := detection{}
 	nothing := func(_, _ time.Time) float64 { return 0 }
 	for _, f := range firings {
 		if i.Tenant != "" && f.tenant != "" && f.tenant != i.Tenant {
 			continue
 		}
-		if d := detect(i, []Firing{f.Firing}, f.alert, linger, nothing); d.better(best) {
+		d := detect(i, []Firing{f.Firing}, f.alert, s.grace(), nothing)
+		if i.Tenant == "" && s.Objective.Tenant.Label != "" && d.elsewhere(best) || (i.Tenant != "" || s.Objective.Tenant.Label == "") && d.better(best) {
 			best = d
 		}
 	}
@@ -223,7 +264,7 @@ func side(d detection) Side {
 func (s *SLO) incidentsOf(tenant string) []numbered {
 	var all []numbered
 	for n, i := range s.Incidents {
-		if i.Tenant == "" || tenant == "" || i.Tenant == tenant {
+		if !i.Unknown && (i.Tenant == "" || tenant == "" || i.Tenant == tenant) {
 			all = append(all, numbered{i.Incident, n})
 		}
 	}

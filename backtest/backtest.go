@@ -67,7 +67,7 @@ func (o Options) maxPages() float64 {
 
 // Result is what a back-test found.
 type Result struct {
-	Version    int         `json:"version"`
+	Version    int         `json:"schema_version"`
 	Start      time.Time   `json:"start"`
 	End        time.Time   `json:"end"`
 	Interval   Span        `json:"interval_seconds"`
@@ -147,6 +147,7 @@ type Firing struct {
 	End      time.Time `json:"end,omitzero"`
 	Peak     float64   `json:"peak_burn"`
 	Kind     Kind      `json:"kind"`
+	Cold     bool      `json:"cold,omitempty"` // its long window reached back before the tenant's first events: see Score.Cold
 	incident int       // index into the back-test's incidents, or none
 }
 

@@ -220,7 +220,7 @@ func slower(h, moved *histogram.FloatHistogram, bound float64) (*histogram.Float
 // beyond is the index of a bucket that begins at or above the bound; of custom buckets, the last.
 func beyond(h *histogram.FloatHistogram, bound float64) int32 {
 	if h.UsesCustomBuckets() {
-		return int32(len(h.CustomValues)) //nolint:gosec // there are a few hundred at most
+		return int32(len(h.CustomValues))
 	}
 	return int32(math.Ceil(math.Log2(bound)*math.Pow(2, float64(h.Schema)))) + 2
 }

@@ -19,6 +19,7 @@ type Score struct {
 	PerWeek    float64  `json:"per_week"` // pages, for each week that has events
 	Unlabelled int      `json:"unlabelled"`
 	False      int      `json:"false"`
+	Cold       int      `json:"cold"` // of those outside incidents, the ones that rate() made of less history than its window asks for
 	Incidents  int      `json:"incidents"`
 	Detected   int      `json:"detected"`
 	Ongoing    int      `json:"ongoing"` // incidents that began while the alert was firing already
@@ -31,7 +32,7 @@ type Score struct {
 
 // tally gathers what a Score is made of.
 type tally struct { //nolint:recvcheck // what only reads takes a value
-	firings, pages, outside, incidents, ongoing, missed int
+	firings, pages, outside, cold, incidents, ongoing, missed int
 
 	delays, resets []time.Duration
 	spent          []float64
@@ -41,6 +42,7 @@ func (t *tally) add(o tally) {
 	t.firings += o.firings
 	t.pages += o.pages
 	t.outside += o.outside
+	t.cold += o.cold
 	t.incidents += o.incidents
 	t.ongoing += o.ongoing
 	t.missed += o.missed
@@ -73,7 +75,7 @@ func (t tally) score(covered time.Duration, complete bool) Score {
 	s := Score{
 		Firings: t.firings, Pages: t.pages, Incidents: t.incidents, Detected: len(t.delays), Ongoing: t.ongoing, Missed: t.missed,
 		DelayP50: quantile(t.delays, 0.5), DelayP90: quantile(t.delays, 0.9), ResetP50: quantile(t.resets, 0.5),
-		PerWeek: perWeek(t.pages, covered),
+		PerWeek: perWeek(t.pages, covered), Cold: t.cold,
 	}
 	if complete {
 		s.False = t.outside
@@ -125,6 +127,15 @@ func (d detection) better(o detection) bool {
 	return d.delay < o.delay
 }
 
+// elsewhere reports whether d, of another tenant, says more of an incident that nobody knows the tenant of: there an
+// alert that was firing already says nothing, since it may be for something else.
+func (d detection) elsewhere(o detection) bool {
+	if d.found && o.found && d.ongoing != o.ongoing {
+		return o.ongoing
+	}
+	return d.better(o)
+}
+
 // detect judges an incident by the firings of one rule, sorted by start. A firing counts that begins in the incident,
 // or after it while the short window still holds some of it.
 func detect(i Incident, firings []Firing, tier string, linger time.Duration, spent func(from, to time.Time) float64) detection {
@@ -166,10 +177,12 @@ func explain(firings []Firing, incidents []numbered, linger time.Duration, outsi
 	}
 }
 
-// pages counts what one person gets of the firings of all tiers of one tenant: firings that overlap are one page, and
-// so are those of one incident. outside is how many of them are for no incident.
-func pages(firings []Firing) (n, outside int) {
-	slices.SortFunc(firings, func(a, b Firing) int { return a.Start.Compare(b.Start) })
+// count adds up what one person gets of the firings of all tiers of one tenant: firings that overlap are one page, and
+// so are those of one incident. outside is how many of them are for no incident, and cold how many of these began before
+// their window was full.
+func (t *tally) count(firings []Firing) {
+	t.firings = len(firings)
+	slices.SortStableFunc(firings, func(a, b Firing) int { return a.Start.Compare(b.Start) })
 	seen := map[int]bool{}
 	for k := 0; k < len(firings); {
 		incident, end, open := none, firings[k].End, firings[k].End.IsZero()
@@ -185,12 +198,14 @@ func pages(firings []Firing) (n, outside int) {
 		}
 		switch {
 		case incident == none:
-			n++
-			outside++
+			t.pages++
+			t.outside++
+			if firings[from].Cold {
+				t.cold++
+			}
 		case !seen[incident]:
-			n++
+			t.pages++
 			seen[incident] = true
 		}
 	}
-	return n, outside
 }

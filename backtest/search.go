@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/slowburn/slowburn/evaluator"
@@ -31,6 +32,7 @@ type Candidate struct {
 	Chosen      Trade   `json:"chosen_on"`
 	Holdout     Trade   `json:"holdout"`
 	sayable     bool    // a contract can say it today, and the tiers stay in order
+	worst       float64 // pages a week outside incidents, of the tenant that gets most by this tier
 }
 
 // Trade is what is traded against each other: pages, and incidents found late or not at all. Pages of several tiers
@@ -39,7 +41,9 @@ type Trade struct {
 	PerWeek  float64 `json:"pages_per_week"`
 	Outside  int     `json:"pages_outside_incidents"`
 	Detected int     `json:"detected"`
+	Ongoing  int     `json:"ongoing"` // incidents that began while an alert was firing already
 	Missed   int     `json:"missed"`
+	Lost     float64 `json:"missed_budget"` // shares of whole budgets, summed over the incidents missed
 	Delay    *Span   `json:"delay_p50_seconds,omitempty"`
 }
 
@@ -61,29 +65,45 @@ func (a axes) index(short, guard, hold, factor int) int {
 // grid is what all settings of one tier did.
 type grid struct {
 	axes
-	outside [2][]int32        // by part of the history, then by setting
-	delays  map[int][]float32 // by incident: seconds to its first page, infinite where there is none
+	outside [2][]int32        // by part of the history, then by setting: pages that no incident explains
+	worst   []int32           // likewise in the first part, of the tenant that has most
+	busy    []float32         // the largest share of a tenant's time in the first part in which it fires
+	delays  map[int][]float32 // by incident: seconds to its first page; see missed and ongoing
 }
+
+// What a grid holds in place of a delay. An alert that fires already is best, as it is for detection.
+const ongoing = -1
+
+func missed() float32 { return float32(math.Inf(1)) }
 
 // search holds the grids of one objective while tenants pass by.
 type search struct {
 	grids     []*grid // by tier
 	split     int     // the first tick of the holdout
 	incidents map[int]numbered
+	left      int // incidents there was no room for
 	column    []float64
+	count     []int32 // of one tenant
+	ticks     []int32 // likewise: how long it fired
 }
+
+// mostSearched bounds the incidents whose delays a search keeps for every setting. Firings that others explain are still
+// not outside.
+const mostSearched = 2000
 
 func (s *subject) newSearch() *search {
 	found := &search{split: s.ticks.N * 2 / 3, incidents: map[int]numbered{}}
-	for _, t := range s.Policy.Tiers {
-		g := &grid{axes: s.axes(t), delays: map[int][]float32{}}
+	for k := range s.Policy.Tiers {
+		g := &grid{axes: s.axes(k), delays: map[int][]float32{}}
 		g.outside = [2][]int32{make([]int32, g.size()), make([]int32, g.size())}
+		g.worst, g.busy = make([]int32, g.size()), make([]float32, g.size())
 		found.grids = append(found.grids, g)
 	}
 	return found
 }
 
-func (s *subject) axes(t slo.Tier) axes {
+func (s *subject) axes(tier int) axes {
+	t := s.Policy.Tiers[tier]
 	a := axes{holds: compact(t.For, 0, 2*time.Minute, 15*time.Minute), guards: []int{s.MinFailures}}
 	if s.MinFailures > 0 {
 		a.guards = compact(s.MinFailures, 4*s.MinFailures)
@@ -99,17 +119,29 @@ func (s *subject) axes(t slo.Tier) axes {
 	n := cmp.Or(s.trial.opts.Thresholds, DefaultThresholds)
 	highest := s.Target.MaxBurnRate()
 	for k := range n - 1 {
-		f := math.Pow(highest, float64(k)/float64(n))
-		a.factors = append(a.factors, round(f))
+		a.factors = append(a.factors, s.readable(tier, math.Pow(highest, float64(k)/float64(n))))
 	}
 	a.factors = compact(append(a.factors, t.Factor)...)
 	return a
 }
 
-// round keeps three digits: a threshold that people can read.
+// readable is about the factor, in three digits of what a contract would say: the factor itself for the fastest tier,
+// of others the share of the budget in their long window.
+func (s *subject) readable(tier int, factor float64) float64 {
+	if tier == 0 {
+		return round(factor)
+	}
+	long := s.Policy.Tiers[tier].Long
+	return slo.FactorFor(round(slo.BudgetSpent(factor, long, s.Window)), long, s.Window)
+}
+
+// round keeps three digits: a number that people can read.
 func round(f float64) float64 {
-	unit := math.Pow(10, math.Floor(math.Log10(f))-2)
-	return math.Round(math.Round(f/unit)*unit*1e6) / 1e6
+	rounded, err := strconv.ParseFloat(strconv.FormatFloat(f, 'e', 2, 64), 64)
+	if err != nil {
+		panic(err) // it was just written
+	}
+	return rounded
 }
 
 func compact[T cmp.Ordered](all ...T) []T {
@@ -122,40 +154,96 @@ func (s *subject) sweep(name string, incidents []numbered, l *ledger, c *columns
 	if s.search == nil {
 		s.search = s.newSearch()
 	}
+	f := s.search
 	for _, i := range incidents {
-		s.search.incidents[i.number] = i
+		if _, known := f.incidents[i.number]; !known && len(f.incidents) >= mostSearched {
+			f.left++
+			continue
+		}
+		f.incidents[i.number] = i
 	}
 	for k, t := range s.Policy.Tiers {
-		g := s.search.grids[k]
+		g := f.grids[k]
+		f.count, f.ticks = zeroed(f.count, g.size()), zeroed(f.ticks, g.size())
+		mine := map[int][]float32{} // the delays of this tenant
 		for _, i := range incidents {
-			g.meet(i.number)
+			if _, kept := f.incidents[i.number]; kept {
+				mine[i.number] = slices.Repeat([]float32{missed()}, g.size())
+			}
 		}
 		for si, short := range g.shorts {
 			for gi, guard := range g.guards {
-				s.search.column = effective(s.search.column, c.burn[t.Long][name], c.burn[short][name], c.failures[t.Long][name], guard)
-				w := sweeper{grid: g, short: si, guard: gi, split: s.search.split, within: within(incidents, l, short)}
-				w.run(s.search.column, l.ticks)
+				f.column = effective(f.column, l.ticks.N, c.burn[t.Long][name], c.burn[short][name], c.failures[t.Long][name], guard)
+				w := sweeper{grid: g, search: f, delays: mine, short: si, guard: gi, within: within(incidents, l, short)}
+				w.run(f.column, l.ticks)
+			}
+		}
+		g.fold(mine, f, max(1, l.coveredUntil(f.split)))
+	}
+}
+
+func zeroed(all []int32, n int) []int32 {
+	if len(all) != n {
+		return make([]int32, n)
+	}
+	clear(all)
+	return all
+}
+
+// fold adds one tenant.
+func (g *grid) fold(delays map[int][]float32, f *search, covered int) {
+	for at, n := range f.count {
+		g.worst[at] = max(g.worst[at], n)
+		g.busy[at] = max(g.busy[at], float32(f.ticks[at])/float32(covered))
+	}
+	for incident, own := range delays {
+		all := g.delays[incident]
+		if all == nil {
+			g.delays[incident] = own
+			continue
+		}
+		for at, d := range own {
+			if elsewhere(d, all[at]) {
+				all[at] = d
 			}
 		}
 	}
 }
 
-// meet prepares for an incident: nothing has found it yet.
-func (g *grid) meet(incident int) {
-	if g.delays[incident] == nil {
-		g.delays[incident] = slices.Repeat([]float32{float32(math.Inf(1))}, g.size())
+// elsewhere is detection.elsewhere for delays.
+func elsewhere(d, old float32) bool {
+	switch d {
+	case missed():
+		return false
+	case ongoing:
+		return old == missed()
 	}
+	return old == ongoing || d < old
 }
 
-// effective is, at each tick, the burn rate that a tier's threshold is compared with; absent where the guard holds it back.
-func effective(dst, long, short, failures []float64, guard int) []float64 {
-	dst = append(dst[:0], long...)
-	for k, v := range short {
-		if !(v >= dst[k]) { // also where either is absent
-			dst[k] = v
+// coveredUntil is how many of the first ticks have events.
+func (l *ledger) coveredUntil(tick int) int {
+	n := 0
+	for _, v := range l.events[:min(tick, len(l.events))] {
+		if !evaluator.Absent(v) {
+			n++
 		}
-		if guard > 0 && (k >= len(failures) || !(failures[k] >= float64(guard))) {
+	}
+	return n
+}
+
+// effective is, at each of n ticks, the burn rate that a tier's threshold is compared with: the smaller of the two; NaN
+// where either is absent, or the guard holds it back.
+func effective(dst []float64, n int, long, short, failures []float64, guard int) []float64 {
+	dst = slices.Grow(dst[:0], n)[:n]
+	for k := range dst {
+		switch {
+		case k >= len(long) || k >= len(short) || guard > 0 && (k >= len(failures) || !(failures[k] >= float64(guard))):
 			dst[k] = math.NaN()
+		case math.IsNaN(long[k]) || math.IsNaN(short[k]):
+			dst[k] = math.NaN()
+		default:
+			dst[k] = min(long[k], short[k])
 		}
 	}
 	return dst
@@ -179,8 +267,10 @@ func within(incidents []numbered, l *ledger, linger time.Duration) []span {
 // sweeper counts the runs of one column of a grid.
 type sweeper struct {
 	*grid
-	short, guard, split int
-	within              []span
+	search       *search
+	delays       map[int][]float32 // of this tenant
+	short, guard int
+	within       []span
 }
 
 func (w *sweeper) run(column []float64, ticks evaluator.Ticks) {
@@ -207,190 +297,25 @@ func (w *sweeper) fired(at, from, to int, ticks evaluator.Ticks) {
 			continue
 		}
 		explained = true
-		delay := float32(max(0, ticks.At(from).Sub(i.start).Seconds()))
-		w.delays[i.number][at] = min(w.delays[i.number][at], delay)
-	}
-	if !explained {
-		part := 0
-		if from >= w.split {
-			part = 1
-		}
-		w.outside[part][at]++
-	}
-}
-
-// result weighs all settings of every tier that counts.
-func (f *search) result(s *subject, covered time.Duration) *Search {
-	r := &Search{Split: s.ticks.At(f.split).UTC()}
-	if len(f.incidents) == 0 {
-		s.trial.note("%s: a search needs incidents: give --incidents, or --infer", s.ID())
-		return nil
-	}
-	w := weigher{search: f, subject: s, covered: covered}
-	for k, t := range s.Policy.Tiers {
-		if !s.counts(t) {
+		own := w.delays[i.number]
+		if own == nil || own[at] != missed() { // the first firing tells
 			continue
 		}
-		all, present := w.tier(k, t)
-		r.Tried += len(all)
-		r.Front = append(r.Front, all...)
-		if r.Present.Tier == "" {
-			r.Present = present
+		if delay := ticks.At(from).Sub(i.start); delay < 0 {
+			own[at] = ongoing
+		} else {
+			own[at] = float32(delay.Seconds())
 		}
 	}
-	r.Proposed = propose(r.Front, r.Present, s.trial.opts.maxPages())
-	r.Front = front(r.Front)
-	return r
-}
-
-// weigher sums up grids: one tier's setting beside the present ones of the others.
-type weigher struct {
-	search  *search
-	subject *subject
-	covered time.Duration
-}
-
-// tier gives all candidates of one tier, and the present one.
-func (w *weigher) tier(k int, t slo.Tier) (all []Candidate, present Candidate) {
-	g := w.search.grids[k]
-	others, outside := w.others(k)
-	for si, short := range g.shorts {
-		for gi, guard := range g.guards {
-			for hi, hold := range g.holds {
-				for fi, factor := range g.factors {
-					c := Candidate{Tier: t.Name, Factor: factor, Short: Span(short), For: Span(hold), MinFailures: guard}
-					c.sayable = short == t.Short && hold == t.For && guard == w.subject.MinFailures && (factor >= w.floor(k) || factor == t.Factor)
-					at := g.index(si, gi, hi, fi)
-					c.Chosen = w.trade(g, at, 0, others, outside)
-					c.Holdout = w.trade(g, at, 1, others, outside)
-					all = append(all, c)
-					if c.sayable && factor == t.Factor {
-						present = c
-					}
-				}
-			}
-		}
+	split := w.search.split
+	w.search.ticks[at] += int32(max(0, min(to, split)-from))
+	if explained {
+		return
 	}
-	return all, present
-}
-
-// lowest is the factor under which nothing is proposed: a page about the budget's normal use tells nobody anything,
-// however quiet the history that was searched.
-const lowest = 2
-
-// floor keeps tiers in order: a faster one must not be more sensitive than the next.
-func (w *weigher) floor(k int) float64 {
-	if k+1 < len(w.subject.Policy.Tiers) {
-		return max(lowest, w.subject.Policy.Tiers[k+1].Factor)
+	part := 1
+	if from < split {
+		part = 0
+		w.search.count[at]++
 	}
-	return lowest
-}
-
-// others is how fast the other tiers find each incident as they are, and how often they page outside of any.
-func (w *weigher) others(but int) (delays map[int]float32, outside [2]int32) {
-	delays = map[int]float32{}
-	for n := range w.search.incidents {
-		delays[n] = float32(math.Inf(1))
-	}
-	for k, t := range w.subject.Policy.Tiers {
-		if k == but || !w.subject.counts(t) {
-			continue
-		}
-		g := w.search.grids[k]
-		at := g.index(slices.Index(g.shorts, t.Short), slices.Index(g.guards, w.subject.MinFailures), slices.Index(g.holds, t.For), slices.Index(g.factors, t.Factor))
-		for n, d := range g.delays {
-			delays[n] = min(delays[n], d[at])
-		}
-		outside[0] += g.outside[0][at]
-		outside[1] += g.outside[1][at]
-	}
-	return delays, outside
-}
-
-func (w *weigher) trade(g *grid, at, part int, others map[int]float32, outside [2]int32) Trade {
-	t := Trade{Outside: int(g.outside[part][at] + outside[part])}
-	var delays []time.Duration
-	for n, i := range w.search.incidents {
-		if (w.subject.ticks.At(w.search.split).After(i.Start)) != (part == 0) {
-			continue
-		}
-		d := min(others[n], g.delays[n][at])
-		if math.IsInf(float64(d), 1) {
-			t.Missed++
-			continue
-		}
-		delays = append(delays, time.Duration(float64(d)*float64(time.Second)))
-	}
-	t.Detected, t.Delay = len(delays), quantile(delays, 0.5)
-	share := w.covered * 2 / 3
-	if part == 1 {
-		share = w.covered / 3
-	}
-	t.PerWeek = perWeek(t.Outside+t.Detected, share)
-	return t
-}
-
-func (t Trade) delay() Span {
-	if t.Delay == nil {
-		return math.MaxInt64
-	}
-	return *t.Delay
-}
-
-// front keeps what nothing else beats, once for each outcome, and of that at most so many lines as people read.
-func front(all []Candidate) []Candidate {
-	const most = 12
-	slices.SortStableFunc(all, func(a, b Candidate) int {
-		return cmp.Or(cmp.Compare(a.Chosen.Outside, b.Chosen.Outside), cmp.Compare(a.Chosen.Missed, b.Chosen.Missed),
-			cmp.Compare(a.Chosen.delay(), b.Chosen.delay()), -cmp.Compare(truth(a.sayable), truth(b.sayable)))
-	})
-	var kept []Candidate
-	for _, c := range all {
-		if !slices.ContainsFunc(kept, func(k Candidate) bool {
-			return k.Chosen.Missed <= c.Chosen.Missed && k.Chosen.delay() <= c.Chosen.delay()
-		}) {
-			kept = append(kept, c)
-		}
-	}
-	if len(kept) <= most {
-		return kept
-	}
-	var thin []Candidate
-	for k := range most {
-		thin = append(thin, kept[k*(len(kept)-1)/(most-1)])
-	}
-	return thin
-}
-
-func truth(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// propose is the setting that a contract can say that pages no more than allowed, then misses least, then is fastest;
-// nil where the present one is about as good.
-func propose(all []Candidate, present Candidate, allowed float64) *Candidate {
-	best := present
-	rank := func(a, b Candidate) int {
-		return cmp.Or(cmp.Compare(truth(a.quiet(allowed, present)), truth(b.quiet(allowed, present))), -cmp.Compare(a.Chosen.Missed, b.Chosen.Missed),
-			-cmp.Compare(a.Chosen.delay(), b.Chosen.delay()), -cmp.Compare(a.Chosen.Outside, b.Chosen.Outside), cmp.Compare(a.Factor, b.Factor))
-	}
-	for _, c := range all {
-		if c.sayable && rank(c, best) > 0 {
-			best = c
-		}
-	}
-	same := best.Chosen.Missed == present.Chosen.Missed && best.Chosen.Outside >= present.Chosen.Outside
-	if same && float64(best.Chosen.delay()) > 0.9*float64(present.Chosen.delay()) {
-		return nil
-	}
-	return &best
-}
-
-// quiet reports whether a setting pages outside incidents no more often than allowed, or than the present one does.
-func (c Candidate) quiet(allowed float64, present Candidate) bool {
-	outside := c.Chosen.PerWeek * float64(c.Chosen.Outside) / float64(max(1, c.Chosen.Outside+c.Chosen.Detected))
-	return outside <= allowed || c.Chosen.Outside <= present.Chosen.Outside
+	w.outside[part][at]++
 }

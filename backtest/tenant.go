@@ -15,6 +15,7 @@ type ledger struct {
 	step            time.Duration
 	errors, events  []float64
 	covered         int // ticks with events known
+	first           int // of those
 	failed, all     float64
 	budget          float64   // failed events that one SLO window allows at the tenant's mean traffic
 	cumulatedEvents []float64 // up to each tick
@@ -25,6 +26,9 @@ func newLedger(o slo.Objective, ticks evaluator.Ticks, failed, events []float64)
 	share := float64(ticks.Interval) / float64(l.step)
 	for k, v := range events {
 		if !evaluator.Absent(v) {
+			if l.covered == 0 {
+				l.first = k
+			}
 			l.covered++
 			l.all += v * share
 			l.failed += l.failedAt(k) * share
@@ -52,16 +56,20 @@ func (l *ledger) failedAt(k int) float64 {
 	return l.errors[k]
 }
 
-// spent is the share of one window's budget that went between two times, by steps counted back from the later one; the
-// part of a step that reaches over the earlier one counts in proportion.
+// spent is the share of one window's budget that went between two times, by steps counted back from the later one. Of
+// the step that reaches over the earlier time, what had failed by then is left out, as far as the step before tells.
 func (l *ledger) spent(from, to time.Time) float64 {
 	if l.budget <= 0 || !to.After(from) {
 		return 0
 	}
 	sum := 0.0
 	for at := to; at.After(from); at = at.Add(-l.step) {
-		share := min(1, float64(at.Sub(from))/float64(l.step))
-		sum += share * l.failedAt(l.tick(at))
+		failed := l.failedAt(l.tick(at))
+		if within := at.Sub(from); within < l.step {
+			early := l.failedAt(l.tick(from)) * float64(l.step-within) / float64(l.step)
+			failed = max(0, failed-early)
+		}
+		sum += failed
 	}
 	return sum / l.budget
 }
@@ -115,12 +123,14 @@ func (s *subject) tenant(name string, c *columns) {
 	if l.budget == 0 {
 		t.Spent = 0
 	}
-	together := s.together(incidents, l)
+	together := &together{subject: s, name: name, incidents: incidents, ledger: l}
 	best := make([]detection, len(incidents))
 	for k, tier := range s.Policy.Tiers {
-		rule := judged{tier: tier, ledger: l, firings: c.firings[k][name]}
+		rule := judged{tier: tier, ledger: l, firings: c.firings[k][name], long: c.burn[tier.Long][name], short: c.burn[tier.Short][name]}
+		rule.chill()
 		explain(rule.firings, incidents, tier.Short, s.outside())
 		rule.tally(incidents, s.Tenant.Label != "")
+		s.foundAnywhere(k, incidents, rule.detections)
 		if s.counts(tier) {
 			for n, d := range rule.detections {
 				if d.better(best[n]) {
@@ -135,7 +145,7 @@ func (s *subject) tenant(name string, c *columns) {
 	sum := together.tally(best)
 	t.Score = sum.score(l.coveredFor(), s.trial.opts.LabelsComplete)
 	s.overall.add(sum)
-	s.blame(&t, together)
+	s.blame(&t, together.missed)
 	s.tenants = append(s.tenants, t)
 	if s.trial.opts.Search {
 		s.sweep(name, incidents, l, c)
@@ -172,30 +182,28 @@ func (s *subject) incidentsOf(name string, l *ledger, c *columns) []numbered {
 // together is what all tiers that count do for one tenant.
 type together struct {
 	subject   *subject
+	name      string // of the tenant
 	incidents []numbered
 	ledger    *ledger
 	firings   []Firing
 	missed    []numbered // and worth finding
 }
 
-func (s *subject) together(incidents []numbered, l *ledger) *together {
-	return &together{subject: s, incidents: incidents, ledger: l}
-}
-
 func (g *together) tally(best []detection) tally {
 	s := g.subject
-	sum := tally{firings: len(g.firings)}
-	sum.pages, sum.outside = pages(g.firings)
+	var sum tally
+	sum.count(g.firings)
 	for n, i := range g.incidents {
 		d := best[n]
-		if old, seen := s.found[i.number]; !seen || d.better(old) {
+		if old, seen := s.found[i.number]; !seen || d.elsewhere(old) {
 			s.found[i.number] = d
 		}
 		spent := g.ledger.spent(i.Start, i.End)
-		s.spent[i.number] += spent
 		if i.Tenant == "" && s.Tenant.Label != "" {
+			s.hit(i, g.name, spent, g.material(i, spent))
 			continue // whose it was is not known: it counts once, over all tenants
 		}
+		s.spent[i.number] = spent
 		sum.note(d)
 		if !d.found && g.material(i, spent) {
 			g.missed = append(g.missed, i)
@@ -210,18 +218,52 @@ func (g *together) material(i numbered, spent float64) bool {
 	return spent > float64(i.End.Sub(i.Start))/float64(g.subject.Window)
 }
 
+// victim is the tenant that lost most of its budget in an incident that nobody knows the tenant of.
+type victim struct {
+	name     string
+	spent    float64
+	material bool
+}
+
+func (s *subject) hit(i numbered, tenant string, spent float64, material bool) {
+	if old, seen := s.victims[i.number]; !seen || spent > old.spent {
+		s.victims[i.number], s.spent[i.number] = victim{tenant, spent, material}, spent
+	}
+}
+
+// foundAnywhere keeps how a tier fared with the incidents that nobody knows the tenant of.
+func (s *subject) foundAnywhere(tier int, incidents []numbered, detections []detection) {
+	for n, i := range incidents {
+		if i.Tenant != "" || s.Tenant.Label == "" {
+			continue
+		}
+		if old, seen := s.anywhere[tier][i.number]; !seen || detections[n].elsewhere(old) {
+			s.anywhere[tier][i.number] = detections[n]
+		}
+	}
+}
+
 // judged is one rule for one tenant.
 type judged struct {
 	tier       slo.Tier
 	ledger     *ledger
+	long       []float64 // burn rates, by tick
+	short      []float64
 	firings    []Firing
 	detections []detection
 	sum        tally
 }
 
+// chill marks the firings that began before there was a whole long window of events.
+func (j *judged) chill() {
+	full := j.ledger.ticks.At(j.ledger.first).Add(j.tier.Long)
+	for k := range j.firings {
+		j.firings[k].Cold = j.firings[k].Start.Before(full)
+	}
+}
+
 func (j *judged) tally(incidents []numbered, tenants bool) {
-	j.sum.firings = len(j.firings)
-	j.sum.pages, j.sum.outside = pages(slices.Clone(j.firings))
+	j.sum.count(slices.Clone(j.firings))
 	for _, i := range incidents {
 		d := detect(i.Incident, j.firings, j.tier.Name, j.tier.Short, j.ledger.spent)
 		j.detections = append(j.detections, d)
@@ -244,8 +286,8 @@ func (j *judged) rule(s *subject) Rule {
 }
 
 // blame holds the most sensitive rule that counts for what none of them found: it is the one to change.
-func (s *subject) blame(t *Tenant, g *together) {
-	if len(g.missed) == 0 {
+func (s *subject) blame(t *Tenant, missed []numbered) {
+	if len(missed) == 0 {
 		return
 	}
 	at := -1
@@ -254,9 +296,9 @@ func (s *subject) blame(t *Tenant, g *together) {
 			at = k
 		}
 	}
-	first := g.missed[0]
+	first := missed[0]
 	text := fmt.Sprintf("misses the incident of %s (%s)", first.Start.Format(time.RFC3339), first.place())
-	if n := len(g.missed); n > 1 {
+	if n := len(missed); n > 1 {
 		text = fmt.Sprintf("misses %d incidents, the first %s (%s)", n, first.Start.Format(time.RFC3339), first.place())
 	}
 	t.Rules[at].Verdict, t.Rules[at].Reasons = Held, append(t.Rules[at].Reasons, text)

@@ -38,8 +38,12 @@ type subject struct {
 	tenants   []Tenant
 	overall   tally
 	tiers     []tally
-	found     map[int]detection // by incident's number
-	spent     map[int]float64   // likewise, the share of the budget that went in it
+	found     map[int]detection   // by incident's number
+	spent     map[int]float64     // likewise, the share of the budget that went in it
+	anywhere  []map[int]detection // by tier, of incidents without a tenant
+	victims   map[int]victim      // of incidents without a tenant
+	sparse    []string            // tenants with too few samples for the shortest window
+	strays    []string            // tenants with failed events and no events
 	search    *search
 }
 
@@ -55,8 +59,11 @@ func newTrial(objectives []slo.Objective, h History, o Options) (*trial, error) 
 			return nil, err
 		}
 		objective = settled(objective)
-		s := &subject{Objective: objective, trial: t, group: group, found: map[int]detection{}, spent: map[int]float64{}}
+		s := &subject{Objective: objective, trial: t, group: group, found: map[int]detection{}, spent: map[int]float64{}, victims: map[int]victim{}}
 		s.tiers = make([]tally, len(objective.Policy.Tiers))
+		for range s.tiers {
+			s.anywhere = append(s.anywhere, map[int]detection{})
+		}
 		t.subjects = append(t.subjects, s)
 	}
 	t.assign()
@@ -173,7 +180,24 @@ func (s *subject) take(out *evaluator.Outcome) error {
 	for _, tenant := range slices.Sorted(maps.Keys(c.events)) {
 		s.tenant(tenant, c)
 	}
+	s.unjudged(c)
 	return nil
+}
+
+// unjudged remembers who can't be judged, and why.
+func (s *subject) unjudged(c *columns) {
+	for _, t := range s.Policy.Tiers {
+		for _, tenant := range slices.Sorted(maps.Keys(c.burn[t.Long])) {
+			if len(c.events[tenant]) == 0 && !slices.Contains(s.sparse, tenant) {
+				s.sparse = append(s.sparse, tenant)
+			}
+		}
+	}
+	for _, tenant := range slices.Sorted(maps.Keys(c.errors)) {
+		if len(c.events[tenant]) == 0 && slices.ContainsFunc(c.errors[tenant], func(v float64) bool { return v > 0 }) {
+			s.strays = append(s.strays, tenant)
+		}
+	}
 }
 
 func (s *subject) columns(out *evaluator.Outcome) (*columns, error) {
@@ -258,9 +282,15 @@ func (s *subject) result() SLO {
 		Service: s.Service, Name: s.Name, Target: float64(s.Target), Window: Span(s.Window), Declared: s.Declared,
 		Verdict: Validated, Covered: Span(covered), Tenants: s.tenants, Objective: s.Objective,
 	}
-	if len(s.tenants) == 0 {
+	switch {
+	case len(s.tenants) > 0:
+	case len(s.sparse) > 0:
+		one.Verdict, one.Reason = Held, "its samples stand too far apart for a window of "+slo.FormatWindow(shortest(s.Objective))
+	default:
 		one.Verdict, one.Reason = Held, "the history holds none of its events"
 	}
+	s.blameVictims()
+	s.tellUnjudged()
 	for _, t := range s.tenants {
 		for _, r := range t.Rules {
 			if r.Verdict == Held {
@@ -269,6 +299,11 @@ func (s *subject) result() SLO {
 		}
 	}
 	one.Incidents = s.foundIncidents()
+	for k := range s.tiers {
+		for _, n := range slices.Sorted(maps.Keys(s.anywhere[k])) {
+			s.tiers[k].note(s.anywhere[k][n])
+		}
+	}
 	one.Score = s.overall.score(covered, complete)
 	for k, t := range s.Policy.Tiers {
 		one.Tiers = append(one.Tiers, Tier{
@@ -277,7 +312,7 @@ func (s *subject) result() SLO {
 		})
 	}
 	if s.search != nil {
-		one.Search = s.search.result(s, covered)
+		one.Search = s.search.result(s)
 	}
 	return one
 }
@@ -290,46 +325,4 @@ func (s *subject) coveredFor() time.Duration {
 		}
 	}
 	return time.Duration(n) * s.ticks.Interval
-}
-
-// Found is how one incident fared.
-type Found struct {
-	Incident
-	Detected bool     `json:"detected"`
-	Ongoing  bool     `json:"ongoing,omitempty"` // it began while an alert was firing already
-	Tier     string   `json:"tier,omitempty"`    // that found it first
-	Delay    *Span    `json:"delay_seconds,omitempty"`
-	Before   *float64 `json:"budget_spent_before_page,omitempty"`
-	Reset    *Span    `json:"reset_seconds,omitempty"`
-	Spent    float64  `json:"budget_spent"` // in the whole incident, as a share of the whole budget
-}
-
-func (s *subject) foundIncidents() []Found {
-	var all []Found
-	for _, i := range s.incidents {
-		d, seen := s.found[i.number]
-		if !seen {
-			s.trial.note("%s: the history of %s knows no tenant %q at that time", i.Place, s.ID(), i.Tenant)
-		}
-		if i.Tenant == "" && s.Tenant.Label != "" || !seen {
-			s.overall.note(d)
-		}
-		f := Found{Incident: i.Incident, Detected: d.found, Ongoing: d.ongoing, Spent: s.spent[i.number]}
-		if d.found {
-			f.Tier = d.tier
-			if !d.ongoing {
-				delay, before := Span(d.delay), d.before
-				f.Delay, f.Before = &delay, &before
-			}
-			if d.ended {
-				reset := Span(d.reset)
-				f.Reset = &reset
-			}
-		}
-		all = append(all, f)
-	}
-	slices.SortStableFunc(all, func(a, b Found) int {
-		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Tenant, b.Tenant))
-	})
-	return all
 }

@@ -2,7 +2,10 @@ package backtest
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
+	"github.com/slowburn/slowburn/evaluator"
 	"github.com/slowburn/slowburn/slo"
 )
 
@@ -18,6 +21,9 @@ func (j *judged) reasons(s *subject, r Rule) []string {
 	if r.Covered < 1 {
 		return []string{fmt.Sprintf("not enough history: it covers %.0f%% of the %s window", 100*r.Covered, slo.FormatWindow(j.tier.Long))}
 	}
+	if window, ok := j.unseen(); ok {
+		return []string{fmt.Sprintf("can never fire: there are events and never a burn rate over %s: samples stand too far apart for it, or the counts' labels differ", slo.FormatWindow(window))}
+	}
 	var all []string
 	if most := j.ledger.busiest(j.tier.Long); most < float64(s.MinFailures) {
 		all = append(all, fmt.Sprintf("can never fire: the busiest %s has %.0f events, and %d must fail",
@@ -26,11 +32,20 @@ func (j *judged) reasons(s *subject, r Rule) []string {
 	if share := j.firing(); share > alwaysFiring {
 		all = append(all, fmt.Sprintf("fires %.0f%% of the time", 100*share))
 	}
-	if rate := perWeek(j.sum.outside, j.ledger.coveredFor()); j.tier.Severity == "page" && rate > s.trial.opts.maxPages() {
+	if rate := perWeek(j.sum.outside-j.sum.cold, j.ledger.coveredFor()); j.tier.Severity == "page" && rate > s.trial.opts.maxPages() {
 		all = append(all, fmt.Sprintf("pages %.1f times a week outside incidents, more than %s",
 			rate, slo.FormatNumber(s.trial.opts.maxPages())))
 	}
 	return all
+}
+
+// unseen finds the window that never has a burn rate, if there is one.
+func (j *judged) unseen() (time.Duration, bool) {
+	known := func(v float64) bool { return !evaluator.Absent(v) }
+	if !slices.ContainsFunc(j.long, known) {
+		return j.tier.Long, true
+	}
+	return j.tier.Short, !slices.ContainsFunc(j.short, known)
 }
 
 // firing is the share of the covered time in which the alert fires.
