@@ -64,6 +64,23 @@ func (e *ErrRefused) Error() string { return "refused: " + e.Reason }
 
 // connect posts by Alertmanager's own API client.
 func connect(e Endpoint) (Poster, error) {
+	api, err := e.api(func(next http.RoundTripper) http.RoundTripper { return plainAnswers{next} })
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, alerts models.PostableAlerts) error {
+		if e.Timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, e.Timeout)
+			defer cancel()
+		}
+		_, err := api.PostAlerts(alert.NewPostAlertsParamsWithContext(ctx).WithAlerts(alerts))
+		return answer(err)
+	}, nil
+}
+
+// api is Alertmanager's own API client, over a transport that is wrapped.
+func (e Endpoint) api(wrap func(http.RoundTripper) http.RoundTripper) (alert.ClientService, error) {
 	u, err := e.parse()
 	if err != nil {
 		return nil, err
@@ -80,18 +97,9 @@ func connect(e Endpoint) (Poster, error) {
 	if err != nil {
 		return nil, err
 	}
-	client.Transport = plainAnswers{client.Transport}
+	client.Transport = wrap(client.Transport)
 	transport := httptransport.NewWithClient(u.Host, u.JoinPath("/api/v2").Path, []string{u.Scheme}, client)
-	api := alert.New(transport, strfmt.Default)
-	return func(ctx context.Context, alerts models.PostableAlerts) error {
-		if e.Timeout > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, e.Timeout)
-			defer cancel()
-		}
-		_, err := api.PostAlerts(alert.NewPostAlertsParamsWithContext(ctx).WithAlerts(alerts))
-		return answer(err)
-	}, nil
+	return alert.New(transport, strfmt.Default), nil
 }
 
 // plainAnswers turns the body of each answer into what the API client can read: a proxy in between answers in HTML,
