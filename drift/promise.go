@@ -41,7 +41,7 @@ func promises(c Contract) []promise {
 		if c.Groups != nil {
 			for _, g := range c.Groups.Groups {
 				if g.Name == o.ID() || strings.HasPrefix(g.Name, o.ID()+"/") {
-					p.take(g)
+					p = p.with(g)
 				}
 			}
 		}
@@ -50,7 +50,8 @@ func promises(c Contract) []promise {
 	return all
 }
 
-func (p *promise) take(g rulefmt.RuleGroup) {
+// with adds the rules of a group.
+func (p promise) with(g rulefmt.RuleGroup) promise {
 	raw := terms{recordings: func(*parser.VectorSelector) []recording { return nil }}
 	for _, r := range g.Rules {
 		expr, err := parseExpr(r.Expr)
@@ -66,6 +67,7 @@ func (p *promise) take(g rulefmt.RuleGroup) {
 			p.failures = raw.value(expr)
 		}
 	}
+	return p
 }
 
 // labelled reports whether a rule's labels name the promise: slowburn's own, Sloth's or Pyrra's. known is false where
@@ -101,16 +103,17 @@ func (p promise) read(c condition) (reading, bool) {
 	}
 	r := reading{condition: c, window: c.core.window()}
 	if like := c.core.likeness(*p.burn.core); !p.burn.core.opaque && like != unlike {
-		r.readRatio(p, like)
+		r = r.ratio(p, like)
 		return r, r.above()
 	}
-	return r, r.readFailures(p) && r.above()
+	r, ok := r.failed(p)
+	return r, ok && r.above()
 }
 
 func (r reading) above() bool { return r.op == parser.GTR || r.op == parser.GTE }
 
-// readRatio turns a share of events into a burn rate, by the contract's own burn rate of that share.
-func (r *reading) readRatio(p promise, like likeness) {
+// ratio turns a share of events into a burn rate, by the contract's own burn rate of that share.
+func (r reading) ratio(p promise, like likeness) reading {
 	value := r.value
 	if like == similar {
 		r.apart = "of other events: " + describe(r.core)
@@ -125,18 +128,19 @@ func (r *reading) readRatio(p promise, like likeness) {
 		r.op = mirrored(r.op)
 	}
 	r.burn = new(big.Rat).Add(new(big.Rat).Mul(p.burn.scale, value), p.burn.offset)
+	return r
 }
 
-// readFailures takes a count or a rate of failed events.
-func (r *reading) readFailures(p promise) bool {
+// failed takes a count or a rate of failed events.
+func (r reading) failed(p promise) (reading, bool) {
 	if len(r.core.den) > 0 || len(r.core.num) == 0 || p.burn.core.opaque || !eventsEqual(r.core.num, p.burn.core.num) {
-		return false
+		return r, false
 	}
 	r.events = r.value
 	if f := r.core.num[0].function; f == "rate" || f == "irate" {
 		r.events = new(big.Rat).Mul(r.value, big.NewRat(int64(r.window), int64(time.Second)))
 	}
-	return true
+	return r, true
 }
 
 // conventional reads recordings of known names whose rules are not at hand.

@@ -82,7 +82,7 @@ func readRules(fsys fs.FS, files []string) *ruleset {
 	for _, file := range files {
 		d, f := readDocument(fsys, file)
 		if f != nil {
-			set.unread(f.finding(ruleUnreadRules, slo.Error, "mend the rule file; promtool check rules says more"))
+			set.unread(f.finding(ruleUnreadRules, "mend the rule file; promtool check rules says more"))
 			continue
 		}
 		set.read(d)

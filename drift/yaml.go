@@ -41,8 +41,8 @@ type fault struct {
 	err error
 }
 
-func (f *fault) finding(rule string, severity slo.Severity, remedy string) slo.Finding {
-	return slo.Finding{Rule: rule, Severity: severity, Pos: f.pos, Message: clip("not compared: " + f.err.Error()), Remedy: remedy}
+func (f *fault) finding(rule, remedy string) slo.Finding {
+	return slo.Finding{Rule: rule, Pos: f.pos, Message: clip("not compared: " + f.err.Error()), Remedy: remedy}
 }
 
 func readDocument(fsys fs.FS, file string) (*document, *fault) {
