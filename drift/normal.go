@@ -112,21 +112,35 @@ func matching(m *parser.VectorMatching) string {
 
 func selector(s *parser.VectorSelector) string {
 	var all []string
-	for _, m := range s.LabelMatchers {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
-			continue
+	for _, name := range names(s.LabelMatchers) {
+		if name != labels.MetricName || s.Name == "" {
+			all = append(all, canonicalAll(on(s.LabelMatchers, name))...)
 		}
-		all = append(all, canonical(m))
 	}
-	slices.Sort(all)
-	text := s.Name + "{" + strings.Join(slices.Compact(all), ",") + "}"
+	text := s.Name + "{" + strings.Join(all, ",") + "}"
 	if s.OriginalOffset != 0 {
 		text += " offset " + s.OriginalOffset.String()
 	}
 	if s.Timestamp != nil {
 		text += " @ " + big.NewInt(*s.Timestamp).String()
 	}
-	return text + s.StartOrEnd.String()
+	if s.StartOrEnd != 0 {
+		text += " @ " + s.StartOrEnd.String() + "()"
+	}
+	return text
+}
+
+// differing shows where two texts part, with a little of what stands before.
+func differing(a, b string) (string, string) {
+	const lead = 60
+	common := 0
+	for common < min(len(a), len(b)) && a[common] == b[common] {
+		common++
+	}
+	if common <= lead {
+		return clip(a), clip(b)
+	}
+	return clip("…" + strings.ToValidUTF8(a[common-lead:], "")), clip("…" + strings.ToValidUTF8(b[common-lead:], ""))
 }
 
 // faults are rules that can't do what they are for, whatever the contract says.

@@ -98,8 +98,8 @@ func (c *comparison) recording(p promise, want recording) {
 		f.Rule = ruleDiffers
 		if normal(have.expr) != normal(want.expr) {
 			f.Verdict = Differs
-			if f.Got == f.Want {
-				f.Got, f.Want = clip(normal(have.expr)), clip(normal(want.expr))
+			if f.Got == f.Want || !strings.HasPrefix(want.record, ownBurnRate) {
+				f.Got, f.Want = differing(normal(have.expr), normal(want.expr))
 			}
 		}
 		c.facts = append(c.facts, f)
@@ -241,7 +241,7 @@ func (c *comparison) ownTier(p promise, t slo.Tier, f Fact, a *alert) Fact {
 	f.Verdict = Differs
 	f.Got = p.alertWording(a) + ", severity " + severity
 	if f.Got == f.Want && i >= 0 {
-		f.Got, f.Want = clip(normal(a.expr)), clip(normal(p.rules[i].expr))
+		f.Got, f.Want = differing(normal(a.expr), normal(p.rules[i].expr))
 	}
 	return f
 }

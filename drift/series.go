@@ -1,6 +1,7 @@
 package drift
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
@@ -44,18 +45,28 @@ func on(matchers []*labels.Matcher, name string) []*labels.Matcher {
 // sameLabel compares what two lists of matchers ask of one label: the values they take where they are lists of
 // values, the status codes where they are about these, else their text.
 func sameLabel(a, b []*labels.Matcher) bool {
-	texts := func(list []*labels.Matcher) []string {
-		var all []string
-		for _, m := range list {
-			all = append(all, canonical(m))
+	return slices.Equal(canonicalAll(a), canonicalAll(b))
+}
+
+// canonicalAll writes the matchers of one label, sorted. Those of a status label are written as the codes they take.
+func canonicalAll(matchers []*labels.Matcher) []string {
+	if len(matchers) > 0 && isStatus(matchers[0].Name) {
+		if s := codes(matchers); s.some() {
+			return []string{matchers[0].Name + "=" + s.String()}
 		}
-		slices.Sort(all)
-		return slices.Compact(all)
 	}
-	if slices.Equal(texts(a), texts(b)) {
-		return true
+	var all []string
+	for _, m := range matchers {
+		all = append(all, canonical(m))
 	}
-	return len(a) > 0 && len(b) > 0 && codes(a) == codes(b) && codes(a).some()
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// isStatus reports a label that holds HTTP status codes, by its name.
+func isStatus(label string) bool {
+	label = strings.ToLower(label)
+	return strings.Contains(label, "code") || strings.Contains(label, "status")
 }
 
 // canonical writes a=~"x" as a="x", and a=~"y|x" as a=~"x|y".
@@ -96,6 +107,25 @@ func all(matchers []*labels.Matcher, value string) bool {
 
 // some reports matchers that are about status codes: they take some, not all.
 func (s statuses) some() bool { return s != statuses{} && s != statuses{}.others() }
+
+// String writes the codes as ranges: 200-299,404.
+func (s statuses) String() string {
+	var parts []string
+	for i := 0; i < len(s); i++ {
+		first := i
+		for s[i] && i+1 < len(s) && s[i+1] {
+			i++
+		}
+		switch {
+		case !s[i]:
+		case i == first:
+			parts = append(parts, strconv.Itoa(100+i))
+		default:
+			parts = append(parts, fmt.Sprintf("%d-%d", 100+first, 100+i))
+		}
+	}
+	return strings.Join(parts, ",")
+}
 
 func (s statuses) others() statuses {
 	for i := range s {
@@ -177,7 +207,7 @@ func (c core) good(contract core) bool {
 	}
 	for _, name := range names(events(have.matchers), events(want.matchers)) {
 		a, b := on(have.matchers, name), on(want.matchers, name)
-		if len(a) > 0 && len(b) > 0 && codes(a).some() && codes(a) == codes(b).others() {
+		if len(a) > 0 && len(b) > 0 && isStatus(name) && codes(a).some() && codes(a) == codes(b).others() {
 			continue
 		}
 		if len(a) == 1 && len(b) == 1 && opposite(a[0], b[0]) {
