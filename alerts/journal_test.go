@@ -47,6 +47,43 @@ func TestOutboxSurvivesKill(t *testing.T) {
 	})
 }
 
+// An evaluator that was killed and has forgotten since when an alert without a `for` fires tells of the same outage anew.
+func TestStartSurvivesKill(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		am := newAlertmanager()
+		began := time.Now()
+		first := newSender(t, network{"http://am": am}, Options{Dir: dir})
+		stop := run(t, first)
+		first.Notify(t.Context(), "1", firing("A", began), firing("B", began), firing("C", began))
+		synctest.Wait()
+		stop()
+		// D waits for its delivery when the process is killed.
+		waiting := newSender(t, network{"http://am": am}, Options{Dir: dir})
+		waiting.Notify(t.Context(), "1", firing("D", began), resolved("C", began, began.Add(time.Second)))
+
+		time.Sleep(10 * time.Second)
+		anew := time.Now()
+		second := newSender(t, network{"http://am": am}, Options{Dir: dir})
+		defer run(t, second)()
+		second.Notify(t.Context(), "1", firing("A", anew), firing("C", anew), firing("D", anew))
+		synctest.Wait()
+		time.Sleep(10 * time.Minute)
+		second.Notify(t.Context(), "1", resolved("A", anew, anew.Add(time.Second)), firing("B", time.Now()))
+		synctest.Wait()
+		for name, want := range map[string]time.Time{
+			"A": began,
+			"B": anew.Add(10 * time.Minute), // the first outage had ended by itself
+			"C": anew,                       // the first outage was told to have ended
+			"D": began,
+		} {
+			if starts, _, ok := am.has(name); !ok || !starts.Equal(want) {
+				t.Errorf("%s starts %v, want %v", name, starts, want)
+			}
+		}
+	})
+}
+
 // An alert that is known to fire, and was not confirmed since, is neither ended nor prolonged by a late delivery.
 func TestUnconfirmedAlertIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

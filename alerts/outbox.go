@@ -57,21 +57,34 @@ func newOutbox(limit int, retention time.Duration, dropped func(reason string, n
 	}
 }
 
-// put takes newer states in. A state takes the place in the queue of the one it replaces.
+// put takes newer states in, and sets their starts right. A state takes the place in the queue of the one it replaces.
 func (o *outbox) put(items []item) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, i := range items {
+	for n := range items {
+		i := &items[n]
 		o.number++
 		i.number = o.number
 		key := i.key()
-		if e, ok := o.items[key]; ok {
-			e.Value = i
+		e, waiting := o.items[key]
+		if waiting {
+			i.continues(e.Value.(item))
+			e.Value = *i
 			continue
 		}
-		o.items[key] = o.order.PushBack(i)
+		known := o.known[key]
+		i.continues(item{Starts: known.Starts, Ends: known.Ends})
+		o.items[key] = o.order.PushBack(*i)
 	}
 	o.trim()
+}
+
+// continues gives i the start of an earlier state that was firing and had not run out when i began: the rules restore
+// since when an alert is pending, but not since when one without a for fires, and call it new after a restart.
+func (i *item) continues(earlier item) {
+	if !earlier.Resolved && i.Starts.After(earlier.Starts) && !i.Starts.After(earlier.Ends) {
+		i.Starts = earlier.Starts
+	}
 }
 
 // trim drops what is too much: first the oldest resolved notices, since Alertmanager ends alerts by itself, then the oldest.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -106,6 +107,7 @@ func (w *worker) replay(r record) {
 
 // put queues items, on disk first.
 func (w *worker) put(items []item) {
+	items = slices.Clone(items) // the other workers get them too, and each sets their starts right
 	records := make([]record, len(items))
 	for n := range items {
 		records[n].Put = &items[n]
