@@ -82,6 +82,7 @@ func TestReadOpenMetrics(t *testing.T) {
 		{"the same time twice", "up 1 10\nup 2 10\nup 1 10\n# EOF\n", []string{`{__name__="up"} 10000=1`}, 1},
 		{"one series written in two ways", "a{x=\"1\",y=\"2\"} 1 10\na{y=\"2\",x=\"1\"} 2 20\n# EOF\n", []string{`{__name__="a", x="1", y="2"} 10000=1 20000=2`}, 0},
 		{"days apart", "up 1 10\nup 2 1000000\n# EOF\n", []string{`{__name__="up"} 10000=1 1000000000=2`}, 0},
+		{"a thousand years apart", "up 1 10\nup 2 32503680000\n# EOF\n", []string{`{__name__="up"} 10000=1 32503680000000=2`}, 0},
 		{"before 1970", "up 1 -10\n# EOF\n", []string{`{__name__="up"} -10000=1`}, 0},
 		{"with exemplars", "# TYPE h histogram\nh_bucket{le=\"1\"} 1 10 # {trace_id=\"x\"} 0.5\n# EOF\n", []string{`{__name__="h_bucket", le="1.0"} 10000=1`}, 0},
 		{"no samples", "# EOF\n", nil, 0},

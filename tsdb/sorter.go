@@ -100,7 +100,7 @@ func (s *sorter) writeBlocks(ctx context.Context) error {
 	starts := slices.Sorted(maps.Keys(s.spools))
 	for len(starts) > 0 {
 		n, samples := 1, s.spools[starts[0]].samples
-		for n < len(starts) && n < s.together {
+		for n < len(starts) && starts[n]-starts[0] < int64(s.together)*s.width.Milliseconds() {
 			if samples += s.spools[starts[n]].samples; samples > fewSamples {
 				break
 			}

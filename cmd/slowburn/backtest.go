@@ -13,14 +13,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/rulefmt"
-	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/slowburn/slowburn/backtest"
 	"github.com/slowburn/slowburn/report"
@@ -33,6 +29,7 @@ import (
 type backtestSettings struct {
 	read       *readSettings
 	history    string
+	remote     remoteSettings
 	incidents  string
 	where      []string
 	against    string
@@ -48,9 +45,9 @@ func newBacktest() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backtest [DIR]",
 		Short: "Try the thresholds on history",
-		Long: `backtest replays the alerts that the SLOs below DIR become over a history: a directory of Prometheus blocks or an
-OpenMetrics file (also .gz). It says how often they would have paged, which incidents they would have found and how
-fast, and whether each alert is fit to page: validated, or held with the reason.
+		Long: `backtest replays the alerts that the SLOs below DIR become over a history: a directory of Prometheus blocks, an
+OpenMetrics file (also .gz), or a server that is asked by URL (Prometheus, Thanos, Mimir, VictoriaMetrics). It says how
+often they would have paged, which incidents they would have found and how fast, and whether each alert is fit to page: validated, or held with the reason.
 
 Incidents are a CSV file whose first line names the columns: service, start and end (Unix seconds or RFC 3339), and if
 known tenant and slo. Firings outside all of them are unlabelled; with --labels-complete they are false.
@@ -96,7 +93,8 @@ func (s *backtestSettings) addFlags(cmd *cobra.Command) {
 // addHistoryFlags adds what says what to replay and which incidents it holds: verify has these too.
 func (s *backtestSettings) addHistoryFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&s.history, "history", "", "what to replay: a directory of Prometheus blocks, or an OpenMetrics file")
+	f.StringVar(&s.history, "history", "", "what to replay: a directory of Prometheus blocks, an OpenMetrics file, or the URL of a server that speaks remote read or the query API")
+	s.remote.addFlags(cmd)
 	f.StringVar(&s.incidents, "incidents", "", "CSV file of known incidents")
 	f.StringSliceVar(&s.where, "where", nil, "keep the incidents whose column has a value, such as kind=availability")
 	f.BoolVar(&s.options.LabelsComplete, "labels-complete", false, "the incidents are all there were: what pages outside them is false")
@@ -112,7 +110,7 @@ func (s *backtestSettings) run(cmd *cobra.Command, dir, form string) error {
 	if err := s.settle(); err != nil {
 		return err
 	}
-	history, err := openHistory(ctx, s.history)
+	history, err := s.openFor(ctx, &workspace{dir: dir, settings: *s.read}, cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -158,9 +156,9 @@ func (s *backtestSettings) test(ctx context.Context, objectives []slo.Objective,
 		result.Notes = append(result.Notes, notes...)
 	}
 	if s.against != "" {
-		groups, faults := rulefmt.ParseFile(s.against, false, model.UTF8Validation, parser.NewParser(parser.Options{}), demoted(s.read.logger))
-		if len(faults) > 0 {
-			return nil, fmt.Errorf("--against: %w", errors.Join(faults...))
+		groups, err := readRival(s.against, demoted(s.read.logger))
+		if err != nil {
+			return nil, err
 		}
 		if err := result.Against(ctx, history, groups, s.against, tenantLabelOf(objectives), s.options); err != nil {
 			return nil, err
@@ -214,6 +212,9 @@ func (s *backtestSettings) settle() error {
 		if *one.to, err = backtest.ParseTime(one.text); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", one.flag, err))
 		}
+	}
+	if !s.options.End.IsZero() && !s.options.Start.Before(s.options.End) {
+		faults = append(faults, fmt.Errorf("--start %s is not before --end %s", s.start, s.end))
 	}
 	if s.infer != "" {
 		faults = append(faults, s.settleInfer())
@@ -320,12 +321,7 @@ func catalogOf(ctx context.Context, h storage.Queryable) (c rulegen.Catalog, err
 type progress struct{ bar *progressbar.ProgressBar }
 
 func startProgress(w io.Writer) *progress {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return &progress{}
-	}
-	return &progress{progressbar.NewOptions(-1, progressbar.OptionSetWriter(w), progressbar.OptionSetDescription("replay"),
-		progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))}
+	return startBar(w, "replay")
 }
 
 func (p *progress) update(done, total int) {

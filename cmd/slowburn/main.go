@@ -72,7 +72,7 @@ Exit status: 0 fine, 1 findings at or above --fail-on, 2 could not run.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newScan(), newGenerate(), newVerify(), newBacktest(), newServe(), newDemo())
+	root.AddCommand(newScan(), newGenerate(), newVerify(), newBacktest(), newServe(), newImport(), newDemo())
 	root.PersistentFlags().String("log-level", "info", "how much to log on standard error: debug, info, warn, error")
 	return root
 }
