@@ -68,23 +68,24 @@ func (o *outbox) put(items []item) {
 		key := i.key()
 		e, waiting := o.items[key]
 		if waiting {
-			i.continues(e.Value.(item))
+			i.Starts = i.since(e.Value.(item))
 			e.Value = *i
 			continue
 		}
 		known := o.known[key]
-		i.continues(item{Starts: known.Starts, Ends: known.Ends})
+		i.Starts = i.since(item{Starts: known.Starts, Ends: known.Ends})
 		o.items[key] = o.order.PushBack(*i)
 	}
 	o.trim()
 }
 
-// continues gives i the start of an earlier state that was firing and had not run out when i began: the rules restore
+// since is when i began: with an earlier state that was firing and had not run out, if there is one. The rules restore
 // since when an alert is pending, but not since when one without a for fires, and call it new after a restart.
-func (i *item) continues(earlier item) {
+func (i item) since(earlier item) time.Time {
 	if !earlier.Resolved && i.Starts.After(earlier.Starts) && !i.Starts.After(earlier.Ends) {
-		i.Starts = earlier.Starts
+		return earlier.Starts
 	}
+	return i.Starts
 }
 
 // trim drops what is too much: first the oldest resolved notices, since Alertmanager ends alerts by itself, then the oldest.
