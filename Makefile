@@ -19,7 +19,7 @@ STATIC := CGO_ENABLED=0
 RACE := GOFLAGS="$(filter-out -trimpath,$(GOFLAGS))" CGO_ENABLED=1
 TEST := $(RACE) PATH="$(BIN):$$PATH" go test -race -vet=off -shuffle=on -timeout=20m
 
-.PHONY: help build demo test test-go test-npm check lint fix vet fuzz faults soak bench bench-go tools vuln image clean
+.PHONY: help build demo test test-go test-npm check lint fix vet fuzz faults soak bench bench-peers bench-go tools vuln image clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,9 +62,13 @@ faults: build ## what must not bring serve down, tried on the real program, a ro
 soak: build ## kill Alertmanager and slowburn at random for ten minutes, then compare what burnt with what was told (ARGS='-for 1h')
 	$(STATIC) go run ./cmd/faults -run '^soak$$' $(ARGS)
 
-bench: ## replay of the standard history beside the floor, T=10 and T=100; each ends with a line of JSON
-	$(STATIC) go run ./cmd/bench -tenants 10
-	$(STATIC) go run ./cmd/bench -tenants 100
+bench: build ## replay of the standard history beside the floor, T=10 and T=100; each ends with a line of JSON
+	$(STATIC) go run ./cmd/bench -tenants 10 -slowburn $(BIN)/slowburn
+	$(STATIC) go run ./cmd/bench -tenants 100 -slowburn $(BIN)/slowburn
+
+bench-peers: ## the replay beside promtool's (with prometheus) and vmalert's (with victoria-metrics), where installed
+	$(STATIC) go run ./cmd/bench -tenants 10 -days 2 -peers promtool,vmalert
+	$(STATIC) go run ./cmd/bench -tenants 10 -days 30 -runs 3 -peers vmalert
 
 bench-go: $(BIN)/benchstat ## Go benchmarks, six runs each, into out/bench.txt; compared with out/before.txt where that exists
 	@mkdir -p out
