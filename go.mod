@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/compose-spec/compose-go/v2 v2.16.2
 	github.com/golang/snappy v1.0.0
+	github.com/grafana/grafana-foundation-sdk/go v0.0.12
 	github.com/json-iterator/go v1.1.12
 	github.com/microsoft/typescript-go/slowburn v0.0.0
 	github.com/moby/moby/client v0.6.0

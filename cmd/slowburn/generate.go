@@ -21,6 +21,10 @@ var formats = []struct {
 }{
 	{"prometheus", func(out io.Writer, w *workspace, _ string) error { return rulegen.WriteRules(out, w.groups) }},
 	{"operator", func(out io.Writer, w *workspace, _ string) error { return rulegen.WriteOperator(out, w.groups) }},
+	{"openslo", func(out io.Writer, w *workspace, _ string) error {
+		return rulegen.WriteOpenSLO(out, w.objectives, w.ruleOptions())
+	}},
+	{"grafana", func(out io.Writer, w *workspace, _ string) error { return rulegen.WriteGrafana(out, w.objectives) }},
 	{"promtool-test", func(out io.Writer, w *workspace, ruleFile string) error {
 		return rulegen.WriteTests(out, w.objectives, ruleFile, w.ruleOptions())
 	}},
@@ -36,7 +40,8 @@ func newGenerate() *cobra.Command {
 		Use:   "generate [DIR]",
 		Short: "Write the rules that the contracts become",
 		Long: `generate writes what the SLOs below DIR become: a Prometheus rule file, a PrometheusRule for the Prometheus
-Operator, a promtool test file for the rules, or Alertmanager's inhibit_rules. The same sources give the same bytes.`,
+Operator, OpenSLO v1, a Grafana dashboard of the SLOs, a promtool test file for the rules, or Alertmanager's inhibit_rules.
+The same sources give the same bytes.`,
 		Example: `  slowburn generate --out slo.rules.yml && promtool check rules slo.rules.yml
   slowburn generate --format promtool-test --rules slo.rules.yml --out slo.test.yml && promtool test rules slo.test.yml
   slowburn generate --policy sre | kubectl diff -f - # with --format operator`,
