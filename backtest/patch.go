@@ -2,106 +2,255 @@ package backtest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf16"
 
+	"github.com/slowburn/slowburn/rulegen"
 	"github.com/slowburn/slowburn/slo"
 )
+
+const thresholdKey = "burnRateThreshold"
 
 // Patch is the change of a TypeScript source that makes a proposal so, in the form of a unified diff without context;
 // empty where the declaration at the position has no place for it.
 func Patch(source string, at slo.Position, o slo.Objective, c Candidate) string {
-	lines := strings.Split(source, "\n")
-	value := spelled(o, c)
-	from, to := at.Line-1, min(len(lines), at.Line+40)
-	if from < 0 || from >= len(lines) {
+	tier := slices.IndexFunc(o.Policy.Tiers, func(t slo.Tier) bool { return t.Name == c.Tier })
+	from, ok := offset(source, at)
+	if tier < 0 || !ok {
 		return ""
 	}
-	for k := from; k < to; k++ {
-		if changed, ok := replaced(lines[k], value); ok {
-			return hunk(at.File, k, lines[k], changed)
+	value := rulegen.SpellThreshold(o, tier, c.Factor)
+	edit, ok := inCall(source, from, value)
+	if strings.HasPrefix(source[from:], "@SLO") && !strings.HasPrefix(source[from:], "@SLO(") {
+		edit, ok = inTag(source, from, value)
+	}
+	if !ok {
+		return ""
+	}
+	return edit.diff(at.File, source)
+}
+
+// offset is where a position lies in a source, whose columns count UTF-16 units and no byte order mark.
+func offset(source string, at slo.Position) (int, bool) {
+	from := 0
+	if strings.HasPrefix(source, "\ufeff") {
+		from = len("\ufeff")
+	}
+	for range at.Line - 1 {
+		end := strings.IndexByte(source[from:], '\n')
+		if end < 0 {
+			return 0, false
 		}
-		if k > from && closes(lines[k]) {
+		from += end + 1
+	}
+	for units := at.Col - 1; units > 0 && from < len(source); {
+		for _, r := range source[from:] {
+			units -= utf16.RuneLen(r)
+			from += len(string(r))
 			break
 		}
 	}
-	for k := from; k < to; k++ {
-		if before, after, ok := strings.Cut(lines[k], "@SLO "); ok && strings.HasPrefix(strings.TrimSpace(before), "*") {
-			return hunk(at.File, k, lines[k], before+"@SLO "+after+" burnRateThreshold="+tagged(value))
-		}
-		indent := lines[k][:len(lines[k])-len(strings.TrimLeft(lines[k], " \t"))]
-		if word := strings.TrimSpace(lines[k]); strings.HasPrefix(word, "target:") || strings.HasPrefix(word, "sloTarget:") {
-			return hunk(at.File, k, lines[k], lines[k]+"\n"+indent+"burnRateThreshold: "+value+",")
-		}
-	}
-	return ""
+	return from, at.Line > 0 && from < len(source)
 }
 
-// spelled is a threshold as a contract says it: bare for the fastest tier, else by the window that it is about.
-func spelled(o slo.Objective, c Candidate) string {
-	for k, t := range o.Policy.Tiers {
-		if t.Name == c.Tier && k > 0 {
-			return fmt.Sprintf("{ budget: '%s', within: '%s' }",
-				slo.FormatPercent(slo.BudgetSpent(c.Factor, t.Long, o.Window)), slo.FormatWindow(t.Long))
-		}
-	}
-	return "'" + slo.FormatNumber(c.Factor) + "x'"
+// edit puts a text in the place of what lies between two offsets.
+type edit struct {
+	from, to int
+	text     string
 }
 
-// tagged is the same in a tag, where a bare word needs no quotes.
-func tagged(value string) string { return strings.Trim(value, "'") }
-
-// replaced exchanges the threshold of a line that has one.
-func replaced(line, value string) (string, bool) {
-	const key = "burnRateThreshold"
-	_, after, ok := strings.Cut(line, key)
-	if !ok {
-		return "", false
+// diff shows the whole lines that the edit touches.
+func (e edit) diff(file, source string) string {
+	first := strings.LastIndexByte(source[:e.from], '\n') + 1
+	last := len(source)
+	if end := strings.IndexByte(source[e.to:], '\n'); end >= 0 {
+		last = e.to + end
 	}
-	rest := after
-	text := strings.TrimLeft(rest, " ?")
-	if text == "" || text[0] != ':' && text[0] != '=' {
-		return "", false
-	}
-	tag := text[0] == '='
-	old := strings.TrimLeft(text[1:], " ")
-	head := line[:len(line)-len(old)]
-	if tag {
-		value = tagged(value)
-	}
-	return head + value + old[valueEnd(old, tag):], true
+	line := 1 + strings.Count(source[:first], "\n")
+	old := strings.Split(source[first:last], "\n")
+	changed := strings.Split(source[first:e.from]+e.text+source[e.to:last], "\n")
+	return fmt.Sprintf("--- a/%s\n+++ b/%s\n@@ -%d,%d +%d,%d @@\n-%s\n+%s\n",
+		file, file, line, len(old), line, len(changed), strings.Join(old, "\n-"), strings.Join(changed, "\n+"))
 }
 
-// valueEnd is where a value that stands in one line ends.
-func valueEnd(text string, tag bool) int {
-	if text == "" {
-		return 0
+// inCall edits the options of a decorator or a constructor: an object literal that is the first argument.
+func inCall(source string, from int, value string) (edit, bool) {
+	open := strings.IndexByte(source[from:], '(')
+	if open < 0 {
+		return edit{}, false
 	}
-	if text[0] == '{' {
-		return strings.IndexByte(text+"}", '}') + min(1, strings.Count(text, "}"))
+	brace := skipBlank(source, from+open+1)
+	if brace >= len(source) || source[brace] != '{' {
+		return edit{}, false
 	}
-	if text[0] == '\'' || text[0] == '"' {
-		if end := strings.IndexByte(text[1:], text[0]); end >= 0 {
-			return end + 2
+	var target member
+	for _, m := range members(source, brace) {
+		switch m.name {
+		case thresholdKey:
+			if m.from == m.key { // the name alone stands for a variable of that name
+				return edit{m.from, m.to, thresholdKey + ": " + value}, true
+			}
+			return edit{m.from, m.to, value}, true
+		case "target", "sloTarget":
+			target = m
 		}
 	}
-	stops := ",}) "
-	if tag {
-		stops = " "
+	if target.name == "" {
+		return edit{}, false
 	}
-	if end := strings.IndexAny(text, stops); end >= 0 {
-		return end
+	glue := " "
+	if line := source[strings.LastIndexByte(source[:target.key], '\n')+1 : target.key]; strings.TrimSpace(line) == "" && strings.Contains(source[brace:target.key], "\n") {
+		glue = "\n" + line
+	}
+	return edit{target.to, target.to, "," + glue + thresholdKey + ": " + value}, true
+}
+
+// member is one property of an object literal: where its name begins, and its value from and to.
+type member struct {
+	name          string
+	key, from, to int
+}
+
+// members lists the properties of the object literal that begins at a brace.
+func members(source string, brace int) []member {
+	var all []member
+	for at := skipBlank(source, brace+1); at < len(source) && source[at] != '}'; at = skipBlank(source, at) {
+		end := valueEnd(source, at)
+		m := member{key: at, from: at, to: end}
+		m.name = strings.Trim(strings.TrimSpace(source[at:end]), `'"`)
+		if colon := strings.IndexByte(source[at:end], ':'); colon >= 0 {
+			m.name = strings.Trim(strings.TrimSpace(source[at:at+colon]), `'"`)
+			m.from = skipBlank(source, at+colon+1)
+		}
+		m.to = m.from + len(strings.TrimRight(source[m.from:max(m.from, end)], " \t\r\n"))
+		all = append(all, m)
+		if at = skipBlank(source, end); at < len(source) && source[at] == ',' {
+			at++
+		} else if at < len(source) && source[at] != '}' {
+			return all // no object that can be read here
+		}
+	}
+	return all
+}
+
+// valueEnd is where an expression ends: at a comma, a comment or a closing bracket that is not its own.
+func valueEnd(source string, at int) int {
+	depth := 0
+	for at < len(source) {
+		switch c := source[at]; c {
+		case '\'', '"', '`':
+			at = quotedEnd(source, at)
+			continue
+		case '/':
+			if end := skipBlank(source, at); end > at {
+				if depth == 0 {
+					return at
+				}
+				at = end
+				continue
+			}
+		case '(', '[', '{':
+			depth++
+		case ')', ']', '}':
+			if depth--; depth < 0 {
+				return at
+			}
+		case ',':
+			if depth == 0 {
+				return at
+			}
+		}
+		at++
+	}
+	return at
+}
+
+// quotedEnd is after the quote that closes the one at this place.
+func quotedEnd(source string, at int) int {
+	for k := at + 1; k < len(source); k++ {
+		switch source[k] {
+		case '\\':
+			k++
+		case source[at]:
+			return k + 1
+		}
+	}
+	return len(source)
+}
+
+// skipBlank is the next place that is neither blank nor in a comment.
+func skipBlank(source string, at int) int {
+	for at < len(source) {
+		switch rest := source[at:]; {
+		case strings.ContainsRune(" \t\r\n", rune(rest[0])):
+			at++
+		case strings.HasPrefix(rest, "//"):
+			at += lengthUpTo(rest, "\n", 0)
+		case strings.HasPrefix(rest, "/*"):
+			at += lengthUpTo(rest, "*/", len("*/"))
+		default:
+			return at
+		}
+	}
+	return at
+}
+
+// lengthUpTo is how long a text is up to the mark, and so much of the mark.
+func lengthUpTo(text, mark string, more int) int {
+	if end := strings.Index(text, mark); end >= 0 {
+		return end + more
 	}
 	return len(text)
 }
 
-// closes reports whether a declaration ends in the line: a comment, or the brackets of a call.
-func closes(line string) bool {
-	word := strings.TrimSpace(line)
-	return strings.HasPrefix(word, "*/") || strings.HasPrefix(word, "})") || strings.HasPrefix(word, "/** ") && strings.HasSuffix(word, "*/")
+// inTag edits a tag of a comment, which ends where the next tag or the comment does.
+func inTag(source string, from int, value string) (edit, bool) {
+	comment := source[from:]
+	end := strings.Index(comment, "*/")
+	if end < 0 {
+		return edit{}, false
+	}
+	comment = comment[:end]
+	for k := 1; k < len(comment); k++ {
+		if comment[k] == '@' && strings.ContainsRune(" \t\n*", rune(comment[k-1])) {
+			comment = comment[:k]
+			break
+		}
+	}
+	tagged := strings.Trim(value, "'") // a bare word needs no quotes
+	at := strings.Index(comment, thresholdKey)
+	if at < 0 {
+		stop := from + len(strings.TrimRight(comment, " \t\r\n*"))
+		return edit{stop, stop, " " + thresholdKey + "=" + tagged}, true
+	}
+	rest := strings.TrimLeft(comment[at+len(thresholdKey):], " \t")
+	if !strings.HasPrefix(rest, "=") {
+		return edit{}, false
+	}
+	rest = strings.TrimLeft(rest[1:], " \t")
+	start := from + len(comment) - len(rest)
+	return edit{start, start + wordEnd(rest), tagged}, true
 }
 
-func hunk(file string, k int, old, changed string) string {
-	n := 1 + strings.Count(changed, "\n")
-	added := "+" + strings.ReplaceAll(changed, "\n", "\n+")
-	return fmt.Sprintf("--- a/%s\n+++ b/%s\n@@ -%d,1 +%d,%d @@\n-%s\n%s\n", file, file, k+1, k+1, n, old, added)
+// wordEnd is where a tag's value ends: at a blank outside its quotes and braces.
+func wordEnd(text string) int {
+	depth := 0
+	for k := 0; k < len(text); {
+		switch text[k] {
+		case '\'', '"':
+			k = quotedEnd(text, k)
+			continue
+		case '{':
+			depth++
+		case '}':
+			depth--
+		case ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return k
+			}
+		}
+		k++
+	}
+	return len(text)
 }

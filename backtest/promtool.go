@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -16,7 +17,6 @@ import (
 
 	"github.com/slowburn/slowburn/evaluator"
 	"github.com/slowburn/slowburn/rulegen"
-	"github.com/slowburn/slowburn/slo"
 )
 
 // File is one file to write, by its name in the directory.
@@ -30,44 +30,52 @@ const (
 	mostTests    = 50
 	longestTest  = 12 * time.Hour
 	testInterval = time.Minute
-	testRules    = "slo.rules.yml"
 )
 
-// Tests cuts a promtool test out of the history for each incident and each unlabelled page, and the rule file that they
-// test: the alerts without annotations, which would have to be repeated. What a test expects is what a replay of its own
-// series says. It notes what was left out.
+// Tests cuts a promtool test out of the history for each incident and each unlabelled page, and writes the rules that they
+// test, a file for each SLO: its alerts without annotations, which would have to be repeated. What a test expects is what a
+// replay of its own series says. It notes what was left out.
 func (r *Result) Tests(ctx context.Context, h History, o Options) ([]File, []string, error) {
-	var files []File
+	var rules, tests []File
 	var notes []string
-	groups := &rulefmt.RuleGroups{}
+	left := 0
 	for _, s := range r.SLOs {
 		stage, err := newStage(s.Objective, h, Injection{}.filled(), o)
 		if err != nil {
 			return nil, nil, err
 		}
-		for k := range stage.group.Rules {
-			stage.group.Rules[k].Annotations = nil
+		file, err := stage.rules()
+		if err != nil {
+			return nil, nil, err
 		}
-		stage.group.Interval = model.Duration(testInterval)
-		groups.Groups = append(groups.Groups, stage.group)
+		rules = append(rules, file)
 		for _, c := range s.cuts() {
-			if len(files) == mostTests {
-				notes = append(notes, fmt.Sprintf("only the first %d tests are written", mostTests))
-				break
+			if len(tests) == mostTests {
+				left++
+				continue
 			}
-			file, err := stage.test(ctx, c)
+			test, err := stage.test(ctx, c, file.Name)
 			if err != nil {
 				notes = append(notes, fmt.Sprintf("%s at %s becomes no test: %v", s.Objective.ID(), c.from.Format(time.RFC3339), err))
 				continue
 			}
-			files = append(files, file)
+			tests = append(tests, test)
 		}
 	}
-	rules, err := yaml.Marshal(groups)
-	if err != nil {
-		return nil, nil, err
+	if left > 0 {
+		notes = append(notes, fmt.Sprintf("the first %d tests are written, and %d left out", mostTests, left))
 	}
-	return append([]File{{testRules, rules}}, files...), notes, nil
+	return slices.Concat(rules, tests), notes, nil
+}
+
+// rules is the file that the objective's tests load. The stage replays the same from here on.
+func (s *stage) rules() (File, error) {
+	for k := range s.group.Rules {
+		s.group.Rules[k].Annotations = nil
+	}
+	s.group.Interval = model.Duration(testInterval)
+	content, err := yaml.Marshal(&rulefmt.RuleGroups{Groups: []rulefmt.RuleGroup{s.group}})
+	return File{plain(s.Service+"-"+s.Name) + ".rules.yml", content}, err
 }
 
 // cut is a piece of history worth a test.
@@ -76,29 +84,50 @@ type cut struct {
 	from, to     time.Time
 }
 
-// cuts are the incidents, and what pages outside of them.
+// cuts are the incidents, and what pages outside of them. Firings within an hour are one piece; an incident always has
+// its own.
 func (s SLO) cuts() []cut {
 	var all []cut
 	for _, i := range s.Incidents {
-		if i.Tenant != "" || s.Objective.Tenant.Label == "" {
+		if (i.Tenant != "" || s.Objective.Tenant.Label == "") && !i.Unknown {
 			all = append(all, cut{i.Tenant, "incident " + i.place(), i.Start, i.End})
 		}
 	}
 	for _, t := range s.Tenants {
-		for _, rule := range t.Rules {
-			for _, f := range rule.Firings {
-				if f.Kind != ForIncident {
-					end := f.End
-					if end.IsZero() {
-						end = f.Start.Add(time.Hour)
-					}
-					all = append(all, cut{t.Name, string(f.Kind) + " firing of tier " + rule.Tier, f.Start, end})
+		all = append(all, t.outside()...)
+	}
+	slices.SortStableFunc(all, func(a, b cut) int {
+		return cmp.Or(a.from.Compare(b.from), cmp.Compare(a.tenant, b.tenant))
+	})
+	return slices.CompactFunc(all, func(a, b cut) bool { return a.tenant == b.tenant && a.from.Equal(b.from) })
+}
+
+// outside are a tenant's firings that are for no incident.
+func (t Tenant) outside() []cut {
+	var all []cut
+	for _, rule := range t.Rules {
+		for _, f := range rule.Firings {
+			if f.Kind != ForIncident {
+				end := f.End
+				if end.IsZero() {
+					end = f.Start.Add(time.Hour)
 				}
+				all = append(all, cut{t.Name, string(f.Kind) + " firing of tier " + rule.Tier, f.Start, end})
 			}
 		}
 	}
 	slices.SortStableFunc(all, func(a, b cut) int { return a.from.Compare(b.from) })
-	return slices.CompactFunc(all, func(a, b cut) bool { return a.tenant == b.tenant && !b.from.After(a.to) })
+	var apart []cut
+	for _, c := range all {
+		if n := len(apart); n > 0 && !c.from.After(apart[n-1].to.Add(time.Hour)) {
+			if c.to.After(apart[n-1].to) {
+				apart[n-1].to = c.to
+			}
+			continue
+		}
+		apart = append(apart, c)
+	}
+	return apart
 }
 
 // promtest is the part of promtool's test file format that is written here.
@@ -131,7 +160,7 @@ type promfirings struct {
 }
 
 // test writes one test: the window before, the piece itself, and the time in which its alerts end.
-func (s *stage) test(ctx context.Context, c cut) (File, error) {
+func (s *stage) test(ctx context.Context, c cut, rules string) (File, error) {
 	before := min(s.longest, 6*time.Hour)
 	start, end := c.from.Add(-before), c.to.Add(30*time.Minute)
 	if end.Sub(start) > longestTest {
@@ -145,20 +174,25 @@ func (s *stage) test(ctx context.Context, c cut) (File, error) {
 	one := promcase{Name: fmt.Sprintf("%s %s%s at %s", s.ID(), c.what, named(" of ", c.tenant), c.from.Format(time.RFC3339)), Interval: "1m"}
 	var regular Memory
 	for _, l := range series {
-		if l.Labels.Get(s.Tenant.Label) != c.tenant && s.Tenant.Label != "" {
-			continue
+		if s.Tenant.Label == "" || l.Labels.Get(s.Tenant.Label) == c.tenant {
+			if l.Histograms != nil {
+				return File{}, fmt.Errorf("%s is a native histogram", l.Labels)
+			}
+			regular = append(regular, l.regular(start, end))
 		}
-		l = l.regular(start, end)
-		regular = append(regular, l)
-		one.Input = append(one.Input, promseries{l.Labels.String(), notation(l.Values)})
 	}
 	if len(regular) == 0 {
 		return File{}, fmt.Errorf("the history has no series of tenant %q then", c.tenant)
 	}
-	if one.Alerts, err = s.expectations(ctx, regular, end.Sub(start)); err != nil {
+	episodes, err := s.shortened(ctx, regular, end.Sub(start))
+	if err != nil {
 		return File{}, err
 	}
-	content, err := yaml.Marshal(promtest{RuleFiles: []string{testRules}, EvaluationInterval: "1m", Tests: []promcase{one}})
+	for _, l := range regular {
+		one.Input = append(one.Input, promseries{l.Labels.String(), notation(l.Values)})
+	}
+	one.Alerts = expectations(episodes, end.Sub(start))
+	content, err := yaml.Marshal(promtest{RuleFiles: []string{rules}, EvaluationInterval: "1m", Tests: []promcase{one}})
 	name := plain(fmt.Sprintf("%s-%s-%s-%s", s.Service, s.Name, c.tenant, c.from.UTC().Format("20060102T150405"))) + ".test.yml"
 	return File{name, content}, err
 }
@@ -196,34 +230,36 @@ func (l Samples) regular(start, end time.Time) Samples {
 	return out
 }
 
-// notation writes values as promtool reads them: a+bxn is n steps of b from a, and _ is no sample.
-func notation(values []float64) string {
-	var words []string
-	for k := 0; k < len(values); {
-		n := 1
-		if math.IsNaN(values[k]) {
-			for k+n < len(values) && math.IsNaN(values[k+n]) {
-				n++
-			}
-			words = append(words, fmt.Sprintf("_x%d", n))
-			k += n
-			continue
-		}
-		step := 0.0
-		if k+1 < len(values) && values[k+1] >= values[k] {
-			step = values[k+1] - values[k]
-		}
-		for k+n < len(values) && values[k+n] == values[k]+float64(n)*step {
-			n++
-		}
-		words = append(words, fmt.Sprintf("%s+%sx%d", slo.FormatNumber(values[k]), slo.FormatNumber(step), n-1))
-		k += n
+// shortened makes the series even over as long stretches as can be had without any alert being another, and tells
+// the alerts.
+func (s *stage) shortened(ctx context.Context, m Memory, d time.Duration) ([]evaluator.Episode, error) {
+	want, err := s.episodes(ctx, m, d)
+	if err != nil {
+		return nil, err
 	}
-	return strings.Join(words, " ")
+	for _, stretch := range []int{60, 30, 15, 5, 2} {
+		even := slices.Clone(m)
+		for k := range even {
+			even[k].Values = evened(m[k].Values, stretch)
+		}
+		got, err := s.episodes(ctx, even, d)
+		if err != nil {
+			return nil, err
+		}
+		if slices.EqualFunc(got, want, sameEpisode) {
+			copy(m, even)
+			break
+		}
+	}
+	return want, nil
 }
 
-// expectations are what a replay of the series says at its start, its end, and whenever an alert begins.
-func (s *stage) expectations(ctx context.Context, m Memory, d time.Duration) ([]promalert, error) {
+func sameEpisode(a, b evaluator.Episode) bool {
+	return labels.Equal(a.Labels, b.Labels) && a.FiredAt.Equal(b.FiredAt) && a.ResolvedAt.Equal(b.ResolvedAt)
+}
+
+// episodes are the alerts that a replay of the series fires.
+func (s *stage) episodes(ctx context.Context, m Memory, d time.Duration) ([]evaluator.Episode, error) {
 	start := time.Unix(0, 0).UTC()
 	done, err := evaluator.Replay(ctx, &rulefmt.RuleGroups{Groups: []rulefmt.RuleGroup{s.group}}, m.known(), evaluator.ReplayOptions{
 		Start: start, End: start.Add(d), AtStart: true, Interval: testInterval,
@@ -232,15 +268,26 @@ func (s *stage) expectations(ctx context.Context, m Memory, d time.Duration) ([]
 		return nil, err
 	}
 	var episodes []evaluator.Episode
-	at := []time.Duration{0, d.Truncate(testInterval)}
 	for _, out := range done.Outcomes {
 		for _, rule := range out.Rules {
 			for _, e := range rule.Episodes {
 				if !e.FiredAt.IsZero() {
 					episodes = append(episodes, e)
-					at = append(at, e.FiredAt.Sub(start)-testInterval, e.FiredAt.Sub(start))
 				}
 			}
+		}
+	}
+	return episodes, nil
+}
+
+// expectations are what fires at the start, the end, and just before and as each alert begins and ends.
+func expectations(episodes []evaluator.Episode, d time.Duration) []promalert {
+	start := time.Unix(0, 0).UTC()
+	at := []time.Duration{0, d.Truncate(testInterval)}
+	for _, e := range episodes {
+		at = append(at, e.FiredAt.Sub(start)-testInterval, e.FiredAt.Sub(start))
+		if !e.ResolvedAt.IsZero() {
+			at = append(at, e.ResolvedAt.Sub(start)-testInterval, e.ResolvedAt.Sub(start))
 		}
 	}
 	var all []promalert
@@ -258,7 +305,7 @@ func (s *stage) expectations(ctx context.Context, m Memory, d time.Duration) ([]
 		}
 		all = append(all, one)
 	}
-	return all, nil
+	return all
 }
 
 // known leaves out the moments without a sample.
