@@ -249,7 +249,8 @@ func answerExport(h *History, w http.ResponseWriter, r *http.Request) {
 					continue
 				case math.IsNaN(s.v):
 					text = "null"
-				case math.IsInf(s.v, 0):
+				case math.IsInf(s.v, 1): // as old ones write it
+				case math.IsInf(s.v, -1):
 					text = fmt.Sprintf("%q", strings.ReplaceAll(text, "+", "")+"inity")
 				}
 				values, times = append(values, text), append(times, strconv.FormatInt(s.t, 10))

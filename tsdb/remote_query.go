@@ -1,6 +1,8 @@
 package tsdb
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,12 +10,15 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	jsoniter "github.com/json-iterator/go"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/value"
 )
+
+const maxExportLine = 4 << 20
 
 // queryAPI asks instant queries for range selectors, whose answer is raw samples.
 type queryAPI struct{}
@@ -172,19 +177,41 @@ func (export) decode(answer *http.Response, p *piece) error {
 	if err := wantJSON(answer); err != nil {
 		return err
 	}
-	in := jsoniter.Parse(jsoniter.ConfigDefault, answer.Body, 1<<16)
+	lines := bufio.NewReaderSize(answer.Body, maxExportLine)
 	for {
-		next := in.WhatIsNext()
-		if next == jsoniter.InvalidValue && (in.Error == nil || errors.Is(in.Error, io.EOF)) {
+		line, err := lines.ReadSlice('\n')
+		switch {
+		case errors.Is(err, io.EOF) && len(line) == 0:
 			return nil
+		case errors.Is(err, bufio.ErrBufferFull):
+			return fmt.Errorf("a line of more than %d MiB: %w", maxExportLine>>20, errTooMuch)
+		case err != nil:
+			return cutOff(noEOF(err))
 		}
-		if next != jsoniter.ObjectValue {
-			return cutOff(errors.Join(errors.New("text between the lines"), in.Error))
+		if len(bytes.TrimSpace(line)) == 0 {
+			continue
 		}
-		if err := readLine(in, p); err != nil {
+		if err := readLine(jsoniter.ParseBytes(jsoniter.ConfigDefault, quoteWords(line)), p); err != nil {
 			return err
 		}
 	}
+}
+
+// quoteWords puts quotes about the infinities that VictoriaMetrics 1.79 writes bare among the values.
+func quoteWords(line []byte) []byte {
+	opening := []byte(`"values":[`) // stands in no label: there a quote has a backslash before it
+	before, rest, _ := bytes.Cut(line, opening)
+	values, after, _ := bytes.Cut(rest, []byte("]"))
+	if !bytes.ContainsAny(values, "IN") {
+		return line
+	}
+	words := bytes.Split(values, []byte(","))
+	for n, word := range words {
+		if bytes.ContainsAny(word, "IN") && word[0] != '"' {
+			words[n] = slices.Concat([]byte(`"`), word, []byte(`"`))
+		}
+	}
+	return slices.Concat(before, opening, bytes.Join(words, []byte(",")), []byte("]"), after)
 }
 
 // readLine reads one {"metric":…,"values":[…],"timestamps":[…]}.
@@ -240,6 +267,9 @@ func readValue(in *jsoniter.Iterator) (float64, error) {
 		v, err := strconv.ParseFloat(text, 64)
 		if err != nil {
 			return 0, fmt.Errorf("%w: sample value %q", errWrongAnswer, text)
+		}
+		if math.IsNaN(v) {
+			v = math.Float64frombits(value.StaleNaN)
 		}
 		return v, nil
 	default:
