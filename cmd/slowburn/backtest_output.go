@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/slowburn/slowburn/backtest"
 	"github.com/slowburn/slowburn/report"
@@ -22,24 +23,62 @@ func writeBacktest(w io.Writer, form, dir string, r *backtest.Result) error {
 		return writeAs(w, form, r)
 	}
 	p := backtestPage{Text: text(w), markdown: form == "markdown"}
-	for _, s := range r.SLOs {
-		p.Printf("%s\n\n", report.Printable(r.Sentence(s)))
-	}
+	p.sentences(r)
 	p.table("Alerts", tierHeader, tierRows(r))
 	p.table("Held", []string{"SLO", "TIER", "TENANTS", "REASON"}, held(r))
-	p.table("Incidents", []string{"SLO", "TENANT", "START", "LASTED", "FOUND", "BY", "AFTER", "SPENT BY THEN", "SPENT IN ALL", "RESET"}, incidentRows(r))
+	p.table("Incidents", incidentHeader, incidentRows(r))
 	p.table("Injected outages", []string{"SLO", "TENANT", "AT", "ERRORS", "FOUND AFTER, BY TIER"}, injectedRows(r))
 	p.comparison(r.Comparison)
 	p.search(r)
 	for _, note := range r.Notes {
 		p.Printf("note: %s\n", report.Printable(note))
 	}
+	p.Printf("%s\n", p.verdict(r))
+	return nil
+}
+
+// sentences writes a paragraph for each SLO, broken into lines where people read it.
+func (p backtestPage) sentences(r *backtest.Result) {
+	for _, s := range r.SLOs {
+		sentence := report.Printable(r.Sentence(s))
+		if !p.markdown {
+			sentence = strings.Join(wrapped(sentence, paragraphWidth), "\n")
+		}
+		p.Printf("%s\n\n", sentence)
+	}
+}
+
+const paragraphWidth = 100
+
+// wrapped breaks a text between its words into lines of at most so many characters; a longer word has its own. A number
+// stays with what it counts.
+func wrapped(text string, most int) []string {
+	var words, lines []string
+	for _, word := range strings.Fields(text) {
+		last := len(words) - 1
+		if last >= 0 && strings.Trim(words[last], "0123456789.") == "" {
+			words[last] += " " + word
+			continue
+		}
+		words = append(words, word)
+	}
+	for _, word := range words {
+		last := len(lines) - 1
+		if last >= 0 && utf8.RuneCountInString(lines[last])+1+utf8.RuneCountInString(word) <= most {
+			lines[last] += " " + word
+			continue
+		}
+		lines = append(lines, word)
+	}
+	return lines
+}
+
+func (p backtestPage) verdict(r *backtest.Result) string {
 	style := report.Green
 	if r.Verdict == backtest.Held {
 		style = report.Red
 	}
-	p.Printf("%s\n", p.Paint(strings.ToUpper(string(r.Verdict)), style))
-	return nil
+	return p.Paint(strings.ToUpper(string(r.Verdict)), style)
 }
 
 type backtestPage struct {
@@ -106,6 +145,8 @@ func share(f *float64) string {
 
 // Tables stop where nobody reads on; JSON has all.
 const mostRows = 40
+
+var incidentHeader = []string{"SLO", "TENANT", "START", "LASTED", "FOUND", "BY", "AFTER", "SPENT BY THEN", "SPENT IN ALL", "RESET"}
 
 func incidentRows(r *backtest.Result) [][]report.Cell {
 	var rows [][]report.Cell

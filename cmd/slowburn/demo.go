@@ -89,6 +89,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := d.month(ctx, sources); err != nil {
+		return err
+	}
 	shop, err := newPlayedShop(d.seed, serviceNames(w)...)
 	if err != nil {
 		return err
