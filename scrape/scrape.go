@@ -187,8 +187,11 @@ func (s *Scraper) end(cancel context.CancelFunc, found <-chan error) error {
 	return err
 }
 
+// Manager is upstream's, whose name only this package may speak.
+type Manager = promscrape.Manager
+
 // Get is upstream's manager, which remote_write asks for the metadata of metrics; nothing may be done to it.
-func (s *Scraper) Get() (*promscrape.Manager, error) { return s.manager, nil }
+func (s *Scraper) Get() (*Manager, error) { return s.manager, nil }
 
 // TargetsActive and the four methods after it are what upstream's web/api/v1 asks about targets.
 func (s *Scraper) TargetsActive() map[string][]*promscrape.Target { return s.manager.TargetsActive() }

@@ -3,27 +3,30 @@ package web
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/pprof"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/prometheus/storage"
 )
 
-// Defaults of Limits: what four queries hold at once stays within a few hundred megabytes.
+// Defaults of Limits: what the queries under way hold at once stays within three hundred megabytes. As many of them run
+// as there are processors, but no more than four: with the rules' one among them, the scheduler gives that its share.
 const (
 	DefaultSamples     = 5_000_000
-	DefaultTimeout     = 30 * time.Second
-	DefaultConcurrency = 4
+	DefaultTimeout     = 10 * time.Second
+	defaultConcurrency = 4
 )
 
 // Limits bound what requests may cost. Zero means the default.
 type Limits struct {
 	Samples     int           // that one query may hold
 	Timeout     time.Duration // of one query
-	Concurrency int           // queries that run at once; the others wait
+	Concurrency int           // queries that run, or have their answers written, at once; the others wait
 }
 
 // WithDefaults fills in what is zero.
@@ -35,7 +38,7 @@ func (l Limits) WithDefaults() Limits {
 		l.Timeout = DefaultTimeout
 	}
 	if l.Concurrency == 0 {
-		l.Concurrency = DefaultConcurrency
+		l.Concurrency = min(defaultConcurrency, max(2, runtime.GOMAXPROCS(0)))
 	}
 	return l
 }
@@ -59,7 +62,7 @@ func bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := bufio.NewReader(http.MaxBytesReader(w, r.Body, maxRemoteBody))
 		head, err := body.Peek(binary.MaxVarintLen64)
-		if err != nil && err != io.EOF { //nolint:errorlint // Peek returns EOF as it is
+		if err != nil && !errors.Is(err, io.EOF) {
 			http.Error(w, fmt.Sprintf("read body: %v", err), http.StatusBadRequest)
 			return
 		}
@@ -81,6 +84,6 @@ func profiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }

@@ -38,6 +38,7 @@ const (
 	headerTimeout    = 10 * time.Second
 	bodyTimeout      = 5 * time.Minute
 	idleTimeout      = 2 * time.Minute
+	writeTimeout     = time.Minute
 	shutdownPatience = 3 * time.Second
 )
 
@@ -115,6 +116,7 @@ func (s *Server) Run(ctx context.Context) error {
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       bodyTimeout,
 		IdleTimeout:       idleTimeout,
+		WriteTimeout:      max(writeTimeout, 3*s.opts.Limits.Timeout), // who reads slowly holds a place of the queue
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelWarn),
 	}
@@ -206,7 +208,7 @@ func (s *Server) api() *api.API {
 		v1, v2 = o.Receiver, o.Receiver
 	}
 	return api.NewAPI(
-		o.Engine, o.DB, v1, v2, o.DB,
+		newQueue(o.Engine, o.Limits), o.DB, v1, v2, o.DB,
 		func(context.Context) api.ScrapePoolsRetriever { return o.Targets },
 		func(context.Context) api.TargetRetriever { return o.Targets },
 		func(context.Context) api.AlertmanagerRetriever { return o.Alertmanagers },

@@ -87,7 +87,7 @@ slowburn_verdict. An alert that has been sent is sent until its end, whatever it
 	f.BoolVar(&s.watch, "watch", false, "reload when the sources change")
 	f.DurationVar(&s.query.Timeout, "query-timeout", web.DefaultTimeout, "how long one query of the API may take")
 	f.IntVar(&s.query.Samples, "query-max-samples", web.DefaultSamples, "samples one query of the API may hold")
-	f.IntVar(&s.query.Concurrency, "query-max-concurrency", web.DefaultConcurrency, "queries of the API that run at once; rules have their own")
+	f.IntVar(&s.query.Concurrency, "query-max-concurrency", 0, "queries of the API that run at once; rules have their own (default: the number of processors, 2 to 4)")
 	f.StringVar(&s.scrapeConfig, "scrape-config", "", "file with Prometheus scrape_configs, instead of the Compose targets")
 	f.StringSliceVar(&s.ruleFiles, "rule-file", nil, "Prometheus rule files to evaluate as they are, beside the generated rules; a glob is read anew on each reload")
 	f.StringVar(&s.retention, "retention", "40d", "how long samples are kept; more than the longest SLO window")
@@ -156,8 +156,8 @@ func (s *serveSettings) options(cmd *cobra.Command) (watchOptions, error) {
 	if err != nil {
 		return watchOptions{}, err
 	}
-	if s.judgeInterval <= 0 || s.query.Timeout <= 0 || s.query.Samples <= 0 || s.query.Concurrency <= 0 || !(s.maxPages > 0) {
-		return watchOptions{}, errors.New("--judge-interval, --max-pages, --query-timeout, --query-max-samples and --query-max-concurrency must be above 0")
+	if s.judgeInterval <= 0 || s.query.Timeout <= 0 || s.query.Samples <= 0 || s.query.Concurrency < 0 || !(s.maxPages > 0) {
+		return watchOptions{}, errors.New("--judge-interval, --max-pages, --query-timeout and --query-max-samples must be above 0")
 	}
 	o := watchOptions{
 		dataDir: s.dataDir, listen: s.listen, externalURL: s.externalURL, webConfig: s.webConfig,

@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"time"
 
+	promconfig "github.com/prometheus/common/config"
 	"github.com/prometheus/prometheus/config"
-	promscrape "github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/storage/remote"
+
+	"github.com/slowburn/slowburn/scrape"
 )
 
 // loadRemote reads the remote_write section, and the external labels, of a file in Prometheus's own syntax.
@@ -36,17 +38,34 @@ func loadRemote(path string) (*config.Config, error) {
 	if len(cfg.RemoteWriteConfigs) == 0 {
 		return nil, fmt.Errorf("%s: it has no remote_write section", path)
 	}
+	for _, one := range cfg.RemoteWriteConfigs {
+		hideUser(one)
+	}
 	return cfg, nil
 }
 
-// remotePatience is how long a queue may go on sending when it is told to end.
-const remotePatience = 5 * time.Second
+// hideUser makes basic authentication of the user and password in a URL, which upstream's queues write into their log.
+func hideUser(one *config.RemoteWriteConfig) {
+	if one.URL == nil || one.URL.User == nil {
+		return
+	}
+	own := *one.URL.URL
+	if c := &one.HTTPClientConfig; c.BasicAuth == nil && c.Authorization == nil && c.OAuth2 == nil {
+		password, _ := own.User.Password()
+		c.BasicAuth = &promconfig.BasicAuth{Username: own.User.Username(), Password: promconfig.Secret(password)}
+	}
+	own.User = nil
+	one.URL = &promconfig.URL{URL: &own}
+}
+
+// remotePatience is how long each queue may go on sending when it is told to end; they end one after the other.
+const remotePatience = 2 * time.Second
 
 // lateScraper is the scraper of a watch, which is made after the queues that ask it for metadata.
 type lateScraper struct{ w *watch }
 
 // Get implements remote.ReadyScrapeManager.
-func (l lateScraper) Get() (*promscrape.Manager, error) { return l.w.scraper.Get() }
+func (l lateScraper) Get() (*scrape.Manager, error) { return l.w.scraper.Get() }
 
 // openRemote makes upstream's queue manager, which follows the write-ahead log from where it ends now. Nothing is
 // sent before a plan says where to.

@@ -147,6 +147,9 @@ func (w *watch) build(ln net.Listener, external *url.URL, p *plan) (err error) {
 	return nil
 }
 
+// maxJudged is how many queries may be read and judged at once, while others run: upstream's gate stands before both.
+const maxJudged = 100
+
 // webOptions is what the API shows of the components, and what it may do with them.
 func (w *watch) webOptions(s samples) web.Options {
 	o := w.o
@@ -158,7 +161,7 @@ func (w *watch) webOptions(s samples) web.Options {
 		Limits: limits,
 		Engine: evaluator.NewEngine(evaluator.EngineOptions{
 			MaxSubquery: evaluator.MaxSubqueryPoints, Logger: o.logger,
-			MaxSamples: limits.Samples, Timeout: limits.Timeout, MaxConcurrent: limits.Concurrency,
+			MaxSamples: limits.Samples, Timeout: limits.Timeout, MaxConcurrent: maxJudged, // the web's queue is what bounds those that run
 			Registerer: prometheus.WrapRegistererWith(prometheus.Labels{"engine": "api"}, w.registry),
 		}),
 	}
