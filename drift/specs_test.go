@@ -160,3 +160,31 @@ func FuzzSpecs(f *testing.F) {
 		}
 	})
 }
+
+// TestGeneratedOpenSLOIsTheSame reads what rulegen writes of latency objectives, whose good events stand in a bucket.
+func TestGeneratedOpenSLOIsTheSame(t *testing.T) {
+	for name, want := range map[string]struct {
+		metric   string
+		native   bool
+		compared int // target, window, method, two tiers of three facts each, and the two queries if they are counters
+	}{
+		"buckets":      {"http_request_duration_seconds", false, 11},
+		"milliseconds": {`shop_http_request_duration_ms{route!="/health"}`, false, 11},
+		"native":       {"http_request_duration_seconds", true, 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile("../rulegen/testdata/" + name + ".openslo.yml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := slo.Objective{
+				Service: "api", Name: "latency", Target: 0.999, Window: slo.DefaultWindow, Policy: slo.DefaultPolicy(),
+				Indicator: slo.Latency{Metric: want.metric, Threshold: 300 * time.Millisecond, Native: want.native},
+			}
+			r := Specs(Contract{Objectives: []slo.Objective{o}}, []File{{Name: "slo.yaml", Content: text}})
+			if drifting, compared := r.Share(); drifting != 0 || compared != want.compared {
+				t.Errorf("%d of %d facts drift, want 0 of %d:\n%s", drifting, compared, want.compared, factLines(r))
+			}
+		})
+	}
+}
