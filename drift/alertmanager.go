@@ -85,7 +85,7 @@ func loadAlertmanager(file string, text []byte) (*alertmanager, *fault) {
 		return nil, f
 	}
 	a := &alertmanager{doc: doc, nodes: map[*dispatch.Route]*yaml.Node{}}
-	cfg, err := amconfig.Load(string(text))
+	cfg, err := loadUpstream(text)
 	for range maxRereads {
 		if err == nil {
 			break
@@ -99,7 +99,7 @@ func loadAlertmanager(file string, text []byte) (*alertmanager, *fault) {
 			Remedy: "check that it changes no route",
 		})
 		text = shorter
-		cfg, err = amconfig.Load(string(text))
+		cfg, err = loadUpstream(text)
 	}
 	if err != nil {
 		return nil, &fault{lineOf(file, err), err}
@@ -111,6 +111,16 @@ func loadAlertmanager(file string, text []byte) (*alertmanager, *fault) {
 		a.ruleNode = append(a.ruleNode, at(items(find(doc.trees[0], "inhibit_rules").value), i))
 	}
 	return a, nil
+}
+
+// loadUpstream guards against upstream's loader, which panics where a list holds an empty route.
+func loadUpstream(text []byte) (cfg *amconfig.Config, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			cfg, err = nil, fmt.Errorf("the loader of Alertmanager breaks on it: %v", p)
+		}
+	}()
+	return amconfig.Load(string(text))
 }
 
 // withoutField blanks the field that the loader does not know. Lines stay where they are, so that places still hold.

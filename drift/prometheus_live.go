@@ -2,6 +2,7 @@ package drift
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -21,6 +22,8 @@ func PrometheusAt(ctx context.Context, c Contract, e Endpoint) Report {
 		r.Findings = append(r.Findings, unasked(where, "it", err))
 		return r
 	}
+	ctx, cancel := context.WithTimeout(ctx, 2*askTimeout) // for all questions together
+	defer cancel()
 	r := a.rules(ctx, c)
 	doc, err := a.config(ctx)
 	if err != nil {
@@ -42,36 +45,46 @@ func unasked(where slo.Position, what string, err error) slo.Finding {
 	return slo.Finding{Rule: ruleUnreadProm, Severity: slo.Warning, Pos: where, Message: clip(what + " is not compared: " + err.Error()), Remedy: "check the URL, and that it runs"}
 }
 
+// prometheus reads the data of an answer of Prometheus's API.
+func (a asked) prometheus(ctx context.Context, path, query string, into any) error {
+	var answer struct {
+		Status string          `json:"status"`
+		Data   json.RawMessage `json:"data"`
+	}
+	if err := a.json(ctx, "/api/v1/"+path, query, &answer); err != nil {
+		return err
+	}
+	if answer.Status != "success" || answer.Data == nil {
+		return errors.New("its answer has no data: it is no Prometheus")
+	}
+	if err := json.Unmarshal(answer.Data, into); err != nil {
+		return fmt.Errorf("its answer is not the JSON that was expected: %w", err)
+	}
+	return nil
+}
+
 // rules reads the loaded rules as a rule set, at the place of the API.
 func (a asked) rules(ctx context.Context, c Contract) Report {
 	var answer struct {
-		Status string `json:"status"`
-		Data   *struct {
-			Groups []struct {
-				Name  string `json:"name"`
-				File  string `json:"file"`
-				Rules []struct {
-					Name     string            `json:"name"`
-					Query    string            `json:"query"`
-					Type     string            `json:"type"`
-					Duration float64           `json:"duration"`
-					Labels   map[string]string `json:"labels"`
-				} `json:"rules"`
-			} `json:"groups"`
-		} `json:"data"`
+		Groups []struct {
+			Name  string `json:"name"`
+			Rules []struct {
+				Name     string            `json:"name"`
+				Query    string            `json:"query"`
+				Type     string            `json:"type"`
+				Duration float64           `json:"duration"`
+				Labels   map[string]string `json:"labels"`
+			} `json:"rules"`
+		} `json:"groups"`
 	}
 	where := slo.Position{File: a.name + "/api/v1/rules"}
-	err := a.json(ctx, "/api/v1/rules", "", &answer)
-	if err == nil && (answer.Status != "success" || answer.Data == nil) {
-		err = errors.New("its answer has no rules: it is no Prometheus")
-	}
-	if err != nil {
+	if err := a.prometheus(ctx, "rules", "", &answer); err != nil {
 		r := unaskedPrometheus(c, where, err.Error())
 		r.Findings = append(r.Findings, unasked(where, "what it has loaded", err))
 		return r
 	}
 	set := &ruleset{}
-	for _, g := range answer.Data.Groups {
+	for _, g := range answer.Groups {
 		for _, rule := range g.Rules {
 			r := recording{group: g.Name, labels: rule.Labels, hold: time.Duration(rule.Duration * float64(time.Second)), pos: where}
 			if rule.Type == "alerting" {
@@ -88,14 +101,12 @@ func (a asked) rules(ctx context.Context, c Contract) Report {
 
 func (a asked) config(ctx context.Context) (*document, error) {
 	var answer struct {
-		Data struct {
-			YAML string `json:"yaml"`
-		} `json:"data"`
+		YAML string `json:"yaml"`
 	}
-	if err := a.json(ctx, "/api/v1/status/config", "", &answer); err != nil {
+	if err := a.prometheus(ctx, "status/config", "", &answer); err != nil {
 		return nil, err
 	}
-	doc, f := parseDocument(a.name+"/api/v1/status/config", []byte(answer.Data.YAML))
+	doc, f := parseDocument(a.name+"/api/v1/status/config", []byte(answer.YAML))
 	if f != nil {
 		return nil, f.err
 	}
@@ -119,18 +130,16 @@ func (p *prometheus) intervals() {
 // flags reads how long samples are kept.
 func (a asked) flags(ctx context.Context) kept {
 	where := slo.Position{File: a.name + "/api/v1/status/flags"}
-	var answer struct {
-		Data map[string]string `json:"data"`
-	}
-	if err := a.json(ctx, "/api/v1/status/flags", "", &answer); err != nil {
+	var flags map[string]string
+	if err := a.prometheus(ctx, "status/flags", "", &flags); err != nil {
 		return kept{how: "its flags can't be read: " + err.Error(), pos: where}
 	}
 	for _, flag := range []string{"storage.tsdb.retention.time", "storage.tsdb.retention"} {
-		if value := answer.Data[flag]; value != "" && value != "0s" {
+		if value := flags[flag]; value != "" && value != "0s" {
 			return keptFor(value, where)
 		}
 	}
-	if size := answer.Data["storage.tsdb.retention.size"]; size != "" && size != "0B" {
+	if size := flags["storage.tsdb.retention.size"]; size != "" && size != "0B" {
 		return kept{how: "as long as " + size + " last", pos: where}
 	}
 	return keptUntold(where)
@@ -148,19 +157,17 @@ type target struct {
 // targets compares what is scraped, and whether it answers.
 func (a asked) targets(ctx context.Context, c Contract) Report {
 	var answer struct {
-		Data struct {
-			Active []target `json:"activeTargets"`
-		} `json:"data"`
+		Active []target `json:"activeTargets"`
 	}
 	where := slo.Position{File: a.name + "/api/v1/targets"}
-	err := a.json(ctx, "/api/v1/targets", "state=active", &answer)
+	err := a.prometheus(ctx, "targets", "state=active", &answer)
 	p := &prometheus{contract: c}
 	for _, o := range c.Objectives {
 		f := Fact{Subject: "target", Service: o.Service, SLO: o.Name, Want: "a target of " + o.Service + " that answers", Code: o.Source(), There: where, Rule: ruleUnscraped, Remedy: "add a job for it to scrape_configs"}
 		if err != nil {
 			f.Verdict, f.Got, f.Severity = Unchecked, err.Error(), slo.Warning
 		} else {
-			f.Verdict, f.Got = targetOf(answer.Data.Active, p.service(o.Service))
+			f.Verdict, f.Got = targetOf(answer.Active, p.service(o.Service))
 		}
 		p.add(f)
 	}
@@ -187,19 +194,17 @@ func targetOf(active []target, s Service) (Verdict, string) {
 // objectives compares error_budget_objective_ratio as Prometheus has it.
 func (a asked) objectives(ctx context.Context, c Contract) Report {
 	var answer struct {
-		Data struct {
-			Result []struct {
-				Metric map[string]string `json:"metric"`
-				Value  []any             `json:"value"`
-			} `json:"result"`
-		} `json:"data"`
+		Result []struct {
+			Metric map[string]string `json:"metric"`
+			Value  []any             `json:"value"`
+		} `json:"result"`
 	}
 	where := slo.Position{File: a.name + "/api/v1/query"}
-	if err := a.json(ctx, "/api/v1/query", url.Values{"query": {objectiveMetric}}.Encode(), &answer); err != nil {
+	if err := a.prometheus(ctx, "query", url.Values{"query": {objectiveMetric}}.Encode(), &answer); err != nil {
 		return handshakes(c, nil, where, err)
 	}
 	var held []heldObjective
-	for _, r := range answer.Data.Result {
+	for _, r := range answer.Result {
 		if len(r.Value) != 2 {
 			continue
 		}

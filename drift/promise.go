@@ -61,7 +61,7 @@ func (p promise) with(g rulefmt.RuleGroup) promise {
 		own := recording{record: r.Record, alert: r.Alert, group: g.Name, expr: expr, labels: r.Labels, hold: time.Duration(r.For), pos: p.Source()}
 		p.rules = append(p.rules, own)
 		switch {
-		case strings.HasPrefix(r.Record, ownBurnRate) && p.burn.core.opaque:
+		case strings.HasPrefix(r.Record, ownBurnRate) && p.burn.core != nil && p.burn.core.opaque:
 			p.burn = raw.value(expr)
 		case strings.HasPrefix(r.Record, ownFailures) && p.failures.core.opaque:
 			p.failures = raw.value(expr)
@@ -101,8 +101,11 @@ func (p promise) read(c condition) (reading, bool) {
 	if slices.ContainsFunc(slices.Concat(c.core.num, c.core.den), func(u use) bool { return foreign(u.matchers, p.Service) }) {
 		return reading{}, false
 	}
+	if p.burn.core == nil || p.burn.core.opaque || len(p.burn.core.num) == 0 {
+		return reading{}, false // the contract's own rules are not known
+	}
 	r := reading{condition: c, window: c.core.window()}
-	if like := c.core.likeness(*p.burn.core); !p.burn.core.opaque && like != unlike {
+	if like := c.core.likeness(*p.burn.core); like != unlike {
 		r = r.ratio(p, like)
 		return r, r.above()
 	}
@@ -133,7 +136,7 @@ func (r reading) ratio(p promise, like likeness) reading {
 
 // failed takes a count or a rate of failed events.
 func (r reading) failed(p promise) (reading, bool) {
-	if len(r.core.den) > 0 || len(r.core.num) == 0 || p.burn.core.opaque || !eventsEqual(r.core.num, p.burn.core.num) {
+	if len(r.core.den) > 0 || len(r.core.num) == 0 || !eventsEqual(r.core.num, p.burn.core.num) {
 		return r, false
 	}
 	r.events = r.value
