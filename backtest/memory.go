@@ -198,8 +198,13 @@ func (s sample) F() float64 { return s.v }
 // H implements chunks.Sample: there are only float histograms.
 func (sample) H() *histogram.Histogram { return nil }
 
-// FH implements chunks.Sample.
-func (s sample) FH() *histogram.FloatHistogram { return s.h }
+// FH implements chunks.Sample. It is a copy: the engine writes later samples over what it was given.
+func (s sample) FH() *histogram.FloatHistogram {
+	if s.h == nil {
+		return nil
+	}
+	return s.h.Copy()
+}
 
 // Type implements chunks.Sample.
 func (s sample) Type() chunkenc.ValueType {

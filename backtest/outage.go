@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -65,7 +66,8 @@ func (s *stage) struck(o outage, one Samples) (all []Samples, hit bool, err erro
 	return []Samples{one, o.fail(one, bad)}, true, nil
 }
 
-// mark tells series of failures that were put there from those that were.
+// mark tells series of failures that were put there from those that were, and from each other: the failures of a 200 and
+// of a 404 are both counted as 500.
 const mark = "slowburn_injected"
 
 // failing is what a failed event of a series is counted as: the series with every label as the errors' selector wants it.
@@ -80,7 +82,7 @@ func failing(l labels.Labels, failed []*labels.Matcher) labels.Labels {
 			b.Set(m.Name, candidates[at])
 		}
 	}
-	return b.Set(mark, "1").Labels()
+	return b.Set(mark, strconv.FormatUint(l.Hash(), 16)).Labels()
 }
 
 // outage makes a share of all increments from a time on fail.

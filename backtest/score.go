@@ -185,27 +185,27 @@ func (t *tally) count(firings []Firing) {
 	slices.SortStableFunc(firings, func(a, b Firing) int { return a.Start.Compare(b.Start) })
 	seen := map[int]bool{}
 	for k := 0; k < len(firings); {
-		incident, end, open := none, firings[k].End, firings[k].End.IsZero()
-		from := k
+		end, open := firings[k].End, firings[k].End.IsZero()
+		from, explained, fresh := k, false, false
 		for ; k < len(firings) && (k == from || open || !firings[k].Start.After(end)); k++ {
 			f := firings[k]
-			if incident == none {
-				incident = f.incident
+			if f.incident != none {
+				explained, fresh = true, fresh || !seen[f.incident]
+				seen[f.incident] = true
 			}
 			if open = open || f.End.IsZero(); f.End.After(end) {
 				end = f.End
 			}
 		}
 		switch {
-		case incident == none:
+		case !explained:
 			t.pages++
 			t.outside++
 			if firings[from].Cold {
 				t.cold++
 			}
-		case !seen[incident]:
+		case fresh:
 			t.pages++
-			seen[incident] = true
 		}
 	}
 }
