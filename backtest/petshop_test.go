@@ -42,7 +42,7 @@ func TestPetshop(t *testing.T) {
 	defer h.Close() //nolint:errcheck // it was only read
 	for _, row := range []struct {
 		target                         float64
-		found, ongoing, pages, outside int // of 32 incidents; as a count of the raw samples by hand has it, too
+		found, ongoing, pages, outside int // of 32 incidents; which are found, a count of the raw increments says too
 	}{{0.995, 17, 8, 14, 2}, {0.999, 32, 19, 23, 7}} {
 		o := slo.Objective{
 			Service: "PetSite", Name: "availability", Target: slo.Target(row.target), Window: slo.DefaultWindow,
