@@ -39,6 +39,7 @@ type Document struct {
 	Validation  Validation    `json:"validation_report"`
 	Findings    []slo.Finding `json:"findings"`
 	Verdict     Verdict       `json:"verdict"`
+	FailOn      slo.Severity  `json:"fail_on"` // what the verdict was judged by
 
 	Drift       []drift.Fact `json:"drift"` // what was compared with what is deployed
 	Coverage    []Coverage   `json:"coverage"`
@@ -155,7 +156,7 @@ func Share(n, d int, detail string) Check {
 
 // Judge sets the verdict: unknown where a phase failed, held where a finding is at or above failOn.
 func (d *Document) Judge(failOn slo.Severity) {
-	d.Verdict = Validated
+	d.Verdict, d.FailOn = Validated, failOn
 	if AtOrAbove(d.Findings, failOn) > 0 {
 		d.Verdict = Held
 	}

@@ -16,6 +16,7 @@ import (
 type Text struct {
 	W     io.Writer
 	Color bool
+	Width int // columns of the terminal; where it is known, the last column of a wide table is wrapped
 }
 
 type style string
@@ -172,29 +173,6 @@ func severityStyle(s slo.Severity) style {
 	return Plain
 }
 
-// Document writes a verification so that it can be taken in at a glance: phases, checks, findings, verdict.
-func (t Text) Document(d *Document) {
-	var phases [][]Cell
-	for _, p := range d.Phases.List() {
-		phases = append(phases, []Cell{
-			{Text: p.Name}, {Text: string(p.Status), Style: statusStyle(p.Status)},
-			{Text: Round(time.Duration(p.Duration)), Right: true}, {Text: p.Detail},
-		})
-	}
-	t.Table([]string{"PHASE", "STATUS", "TIME", "DETAIL"}, phases)
-	t.Printf("\n")
-	var checks [][]Cell
-	for _, c := range d.Validation.List() {
-		checks = append(checks, []Cell{{Text: c.Name}, {Text: c.value(), Style: statusStyle(c.Status), Right: true}, {Text: c.Detail}})
-	}
-	t.Table([]string{"CHECK", "RESULT", "DETAIL"}, checks)
-	if len(d.Findings) > 0 {
-		t.Printf("\n")
-		t.Findings(d.Findings)
-	}
-	t.Printf("\n%s\n", t.Paint(strings.ToUpper(string(d.Verdict))+verdictReason(d), verdictStyle(d.Verdict)))
-}
-
 func verdictReason(d *Document) string {
 	counts := map[slo.Severity]int{}
 	for _, f := range d.Findings {
@@ -206,6 +184,9 @@ func verdictReason(d *Document) string {
 func (c Check) value() string {
 	if c.Ratio == nil {
 		return string(c.Status)
+	}
+	if c.Numerator == nil {
+		return fmt.Sprintf("%.4g%%", *c.Ratio*100)
 	}
 	return fmt.Sprintf("%.4g%% (%d/%d)", *c.Ratio*100, *c.Numerator, *c.Denominator)
 }

@@ -26,6 +26,7 @@ type workspace struct {
 	objectives []slo.Objective
 	findings   []slo.Finding
 	groups     *rulefmt.RuleGroups
+	catalog    rulegen.Catalog // what a history or live targets hold; nil where nothing is known
 }
 
 // readSettings is what flags say of reading a directory.
@@ -140,7 +141,7 @@ func (w *workspace) readContract(ctx context.Context) (err error) {
 // compile settles the objectives and writes their rules. What it finds is added; what it refuses is left out.
 func (w *workspace) compile(context.Context) (err error) {
 	var findings []slo.Finding
-	w.objectives, findings = rulegen.Resolve(w.objectives, nil)
+	w.objectives, findings = rulegen.Resolve(w.objectives, w.catalog)
 	w.findings = append(w.findings, findings...)
 	slo.SortFindings(w.findings)
 	w.groups, err = rulegen.Compile(w.objectives, w.ruleOptions())
