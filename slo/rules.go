@@ -11,7 +11,7 @@ type Rule struct {
 
 // Rules lists every kind of finding by ID. SB001 to SB039 are about contracts, SB040 to SB059 about the
 // topology, SB060 and up about all else.
-func Rules() []Rule {
+func Rules() []Rule { //nolint:funlen // a table
 	return []Rule{
 		{"SB001", "declaration breaks the grammar", "A tag is not written as `@SLO [name] key=value …`, or the file around a declaration has a syntax error that hides it.", "mend the syntax at this place", Error},
 		{"SB002", "no target", "A declaration without a target promises nothing, and no other declaration of the same SLO names one.", "add target, such as 0.995 or '99.5%'", Error},

@@ -3,14 +3,15 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/slowburn/slowburn/evaluator"
@@ -181,7 +182,7 @@ func (s *pacedSet) At() storage.Series {
 	p := s.all[s.k]
 	return &storage.SeriesEntry{Lset: p.labels, SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator {
 		first := p.at - (p.at-s.from)/p.interval*p.interval
-		return &pace{next: first, last: min(s.to, p.at), interval: p.interval, at: math.MinInt64}
+		return storage.NewListSeriesIterator(pace{first: first, last: min(s.to, p.at), interval: p.interval})
 	}}
 }
 
@@ -191,41 +192,35 @@ func (*pacedSet) Err() error { return nil }
 // Warnings implements storage.SeriesSet.
 func (*pacedSet) Warnings() annotations.Annotations { return nil }
 
-// pace iterates over the samples of a paced series: each is 1. It implements chunkenc.Iterator by embedding one for
-// what floats don't need.
-type pace struct {
-	chunkenc.Iterator
-	next, last, interval, at int64
-}
+// pace is the samples of a paced series, which nobody stores.
+type pace struct{ first, last, interval int64 }
 
-// Next implements chunkenc.Iterator.
-func (p *pace) Next() chunkenc.ValueType {
-	if p.next > p.last {
-		return chunkenc.ValNone
-	}
-	p.at, p.next = p.next, p.next+p.interval
-	return chunkenc.ValFloat
-}
+// Len implements storage.Samples.
+func (p pace) Len() int { return int(max(0, (p.last-p.first)/p.interval+1)) }
 
-// Seek implements chunkenc.Iterator.
-func (p *pace) Seek(t int64) chunkenc.ValueType { //nolint:govet // the signature is chunkenc.Iterator's
-	if p.at >= t {
-		return chunkenc.ValFloat
-	}
-	if t > p.next {
-		p.next += (t - p.next + p.interval - 1) / p.interval * p.interval
-	}
-	return p.Next()
-}
+// Get implements storage.Samples.
+func (p pace) Get(i int) chunks.Sample { return one(p.first + int64(i)*p.interval) }
 
-// At implements chunkenc.Iterator.
-func (p *pace) At() (int64, float64) { return p.at, 1 }
+// one is a sample of value 1 at a time in milliseconds.
+type one int64
 
-// AtT implements chunkenc.Iterator.
-func (p *pace) AtT() int64 { return p.at }
+// T implements chunks.Sample.
+func (o one) T() int64 { return int64(o) }
 
-// AtST implements chunkenc.Iterator; no start is known.
-func (*pace) AtST() int64 { return 0 }
+// ST implements chunks.Sample; no start is known.
+func (one) ST() int64 { return 0 }
 
-// Err implements chunkenc.Iterator.
-func (*pace) Err() error { return nil }
+// F implements chunks.Sample.
+func (one) F() float64 { return 1 }
+
+// H implements chunks.Sample.
+func (one) H() *histogram.Histogram { return nil }
+
+// FH implements chunks.Sample.
+func (one) FH() *histogram.FloatHistogram { return nil }
+
+// Type implements chunks.Sample.
+func (one) Type() chunkenc.ValueType { return chunkenc.ValFloat }
+
+// Copy implements chunks.Sample.
+func (o one) Copy() chunks.Sample { return o }
