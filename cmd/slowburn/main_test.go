@@ -32,7 +32,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("SHOP", shop)
 			env.Setenv("MONTH", month)
-			env.Setenv("PATH", env.Getenv("PATH")+string(os.PathListSeparator)+bin)
+			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH")) // before a promtool that is installed, and older
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
