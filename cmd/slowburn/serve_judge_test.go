@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -145,10 +146,10 @@ func TestRuleHoldsForWhatAnAlertDid(t *testing.T) {
 // blank is a history without samples, that counts how often it is asked.
 type blank struct {
 	backtest.History
-	asked int
+	asked atomic.Int32
 }
 
-func (b *blank) Extent() (mint, maxt int64) { b.asked++; return 0, -1 }
+func (b *blank) Extent() (mint, maxt int64) { b.asked.Add(1); return 0, -1 }
 
 func TestJudgeRunsOnItsSchedule(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
@@ -160,18 +161,18 @@ func TestJudgeRunsOnItsSchedule(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- execute() }() // ends by the interrupt
 		synctest.Wait()
-		if b.asked != 1 {
-			t.Errorf("judged %d times at the start", b.asked)
+		if n := b.asked.Load(); n != 1 {
+			t.Errorf("judged %d times at the start", n)
 		}
 		j.Update([]slo.Objective{availability()}) // a reload that changes nothing
 		synctest.Wait()
-		if b.asked != 1 {
+		if b.asked.Load() != 1 {
 			t.Error("an objective that did not change is judged anew")
 		}
 		time.Sleep(150 * time.Minute) // of the bubble's clock
 		synctest.Wait()
-		if b.asked != 3 {
-			t.Errorf("judged %d times in two and a half hours", b.asked)
+		if n := b.asked.Load(); n != 3 {
+			t.Errorf("judged %d times in two and a half hours", n)
 		}
 		interrupt(nil)
 		if err := <-done; err != nil {
