@@ -80,10 +80,17 @@ func forTenants(names []string) string {
 	}
 }
 
-// watch is the slowest tier of the widest policy: what a budget's pace is judged by, whether or not a tier alerts on it.
+// watch is the slowest tier of all policies: what a budget's pace is judged by, whether or not a tier alerts on it.
 func (v *verification) watch() slo.Tier {
-	all := slo.Policies()
-	return slices.MaxFunc(all[len(all)-1].Scale(v.settings.windowScale).Tiers, func(a, b slo.Tier) int { return cmp.Compare(a.Long, b.Long) })
+	var slowest slo.Tier
+	for _, p := range slo.Policies() {
+		for _, t := range p.Scale(v.settings.windowScale).Tiers {
+			if t.Long > slowest.Long {
+				slowest = t
+			}
+		}
+	}
+	return slowest
 }
 
 // burnsNow tells who was burning faster than the budget allows when the history ended, over both windows of watch.
