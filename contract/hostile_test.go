@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unicode/utf16"
 )
 
@@ -60,6 +61,26 @@ func TestNestingIsRefused(t *testing.T) {
 			}
 			if len(r.Findings) != 1 || r.Findings[0].Rule != ruleTooDeep || r.Findings[0].Pos.Line < 2 {
 				t.Errorf("findings %v", r.Findings)
+			}
+		})
+	}
+}
+
+// TestDeepTextIsReadInTime: what the bounds let through is read at once. A step that doubles with each level would
+// outlive the test.
+func TestDeepTextIsReadInTime(t *testing.T) {
+	for _, level := range []string{"x=", "exports.a=", "a<b", "a<(b", "a<{b:", "async <T", "a?(b):c=>(", "abstract new <", "(a=(b", "a?(b", "x as <", "type A<B="} {
+		t.Run(level, func(t *testing.T) {
+			for _, n := range []int{30, maxNesting / 2, maxNesting - 10} {
+				dir := t.TempDir()
+				write(t, dir, "a.ts", importOurs+strings.Repeat(level, n))
+				start := time.Now()
+				if _, err := Scan(t.Context(), dir, Options{}); err != nil {
+					t.Fatal(err)
+				}
+				if d := time.Since(start); d > 5*time.Second {
+					t.Errorf("%d levels took %v", n, d)
+				}
 			}
 		})
 	}

@@ -272,17 +272,23 @@ func (s *source) commonJS() *commonJS {
 	return &s.common
 }
 
+// assignment notes what a chain such as exports.a = exports.b = 1 exports, each name once.
 func (c *commonJS) assignment(n *tsgo.Node) {
-	if n.Kind != tsgo.KindBinaryExpression || n.AsBinaryExpression().OperatorToken.Kind != tsgo.KindEqualsToken {
+	var names []*tsgo.Node
+	for n.Kind == tsgo.KindBinaryExpression && n.AsBinaryExpression().OperatorToken.Kind == tsgo.KindEqualsToken {
+		names = append(names, n.AsBinaryExpression().Left)
+		n = n.AsBinaryExpression().Right
+	}
+	if n.Kind == tsgo.KindVoidExpression { // what compilers put first
 		return
 	}
-	left, right := n.AsBinaryExpression().Left, n.AsBinaryExpression().Right
-	for right.Kind == tsgo.KindBinaryExpression && right.AsBinaryExpression().OperatorToken.Kind == tsgo.KindEqualsToken {
-		c.assignment(right) // exports.a = exports.b = 1
-		right = right.AsBinaryExpression().Right
+	for _, left := range names {
+		c.assign(left, n)
 	}
+}
+
+func (c *commonJS) assign(left, right *tsgo.Node) {
 	switch {
-	case right.Kind == tsgo.KindVoidExpression: // what compilers put first
 	case isModuleExports(left):
 		c.whole = right
 	case left.Kind == tsgo.KindPropertyAccessExpression && (isModuleExports(left.Expression()) || isName(left.Expression(), "exports")):

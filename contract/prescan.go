@@ -6,9 +6,10 @@ import (
 )
 
 // Bounds on what is handed to the parser, which recurses as deep as its text nests and can't recover from a
-// stack that overflows. Code written by people stays below a tenth of them.
+// stack that overflows. It also reads some type arguments again at each level, so that time grows with the square or
+// the cube of the depth. Code written by people stays below a tenth of them.
 const (
-	maxNesting = 2_000   // brackets, tags and type arguments inside each other
+	maxNesting = 500     // brackets, tags and type arguments inside each other
 	maxRun     = 20_000  // tokens of one statement at one level: a chain of operators nests the tree, too
 	maxTokens  = 500_000 // of a file: a tree takes some hundred bytes for each
 	maxAsync   = 8       // calls of something named async inside each other: each triples the parser's work

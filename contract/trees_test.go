@@ -29,6 +29,7 @@ func TestTrees(t *testing.T) {
 		{"JSON by name", "-- svc.ts --\n" + importOurs + "import { api } from './slo.json';\nconst c = require('./slo.json');\nnew ErrorBudgetInstrument({ sloTarget: api.target, window: c.w });\n-- slo.json --\n{ \"api\": { \"target\": 0.995 }, \"w\": \"7d\" }\n", "svc.ts:4:1 call 0.995 window=7d"},
 		{"module.exports", "-- svc.js --\nconst { ErrorBudgetInstrument } = require('@acme/slo');\nconst cfg = require('./a');\nnew ErrorBudgetInstrument({ sloTarget: cfg.T });\n-- a.js --\nmodule.exports = { T: 0.995 };\n", "svc.js:3:1 call 0.995"},
 		{"exports.T", "-- svc.mjs --\n" + use("./a.js") + "-- a.js --\nexports.T = void 0;\nexports.T = 0.995;\n", "svc.mjs:3:18 call 0.995"},
+		{"exports in a chain", "-- svc.mjs --\n" + use("./a.js") + "-- a.js --\nexports.other = exports.T = exports.third = 0.995;\n", "svc.mjs:3:18 call 0.995"},
 		{"import mutated here", "-- svc.ts --\n" + importOurs + "import { C } from './a';\nC.t = 0.9;\nnew ErrorBudgetInstrument({ sloTarget: C.t });\n-- a.ts --\nexport const C = { t: 0.995 };\n", "svc.ts:4:1 call ! unresolved sloTarget"},
 		{"import mutated there", "-- svc.ts --\n" + use("./a") + "-- a.ts --\nexport let T = 0.995;\nexport const set = (t: number) => { T = t; };\n", "svc.ts:3:18 call ! unresolved sloTarget"},
 		{"missing file", "-- svc.ts --\n" + use("./gone"), "svc.ts:3:18 call ! unresolved sloTarget"},
