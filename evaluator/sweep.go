@@ -153,19 +153,13 @@ func (s *Sweep) Effective(dst []float64, i int, swept ...int) ([]float64, error)
 	}
 	operands := s.Series[i].Operands
 	dst = append(dst[:0], operands[swept[0]]...)
-	absent := math.Float64frombits(absentBits)
 	for p, col := range operands {
 		switch {
 		case p == swept[0]:
 		case slices.Contains(swept, p):
 			least(dst, col)
 		default:
-			meets := s.Params[p].met()
-			for k, v := range col {
-				if Absent(v) || !meets(v) {
-					dst[k] = absent
-				}
-			}
+			s.Params[p].keep(dst, col)
 		}
 	}
 	return dst, nil
@@ -173,9 +167,43 @@ func (s *Sweep) Effective(dst []float64, i int, swept ...int) ([]float64, error)
 
 // least keeps the smaller of two values; of a NaN and another the NaN, which is above no threshold.
 func least(dst, col []float64) {
+	dst = dst[:len(col)]
 	for k, v := range col {
-		if old := dst[k]; !Absent(old) && (Absent(v) || math.IsNaN(v) || v < old) {
+		old := dst[k]
+		smaller := min(old, v)
+		switch {
+		case smaller == smaller: // neither is absent or NaN
+			dst[k] = smaller
+		case !Absent(old) && v != v:
 			dst[k] = v
+		}
+	}
+}
+
+// keep makes absent what stands where the parameter is not met. The two usual operators have loops of their own: a
+// call for each tick would cost more than all else of a sweep.
+func (p Param) keep(dst, col []float64) {
+	dst = dst[:len(col)]
+	absent, constant := math.Float64frombits(absentBits), p.Constant
+	switch p.Op {
+	case ">":
+		for k, v := range col {
+			if !(v > constant) {
+				dst[k] = absent
+			}
+		}
+	case ">=":
+		for k, v := range col {
+			if !(v >= constant) {
+				dst[k] = absent
+			}
+		}
+	default:
+		meets := p.met()
+		for k, v := range col {
+			if Absent(v) || !meets(v) {
+				dst[k] = absent
+			}
 		}
 	}
 }
