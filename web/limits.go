@@ -18,14 +18,14 @@ import (
 // as there are processors, but no more than four: with the rules' one among them, the scheduler gives that its share.
 const (
 	DefaultSamples     = 5_000_000
-	DefaultTimeout     = 10 * time.Second
+	DefaultTimeout     = 4 * time.Second
 	defaultConcurrency = 4
 )
 
 // Limits bound what requests may cost. Zero means the default.
 type Limits struct {
 	Samples     int           // that one query may hold
-	Timeout     time.Duration // of one query
+	Timeout     time.Duration // of one query, with the time that it waits for others
 	Concurrency int           // queries that run, or have their answers written, at once; the others wait
 }
 

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -48,17 +49,18 @@ type queued struct {
 	release func()
 }
 
-// Exec implements promql.Query.
+// Exec implements promql.Query. Waiting and running share one bound.
 func (q *queued) Exec(ctx context.Context) *promql.Result {
-	waiting := time.NewTimer(q.queue.patience)
-	defer waiting.Stop()
+	ctx, cancel := context.WithTimeout(ctx, q.queue.patience)
+	defer cancel()
 	select {
 	case q.queue.places <- struct{}{}:
 		q.release = sync.OnceFunc(func() { <-q.queue.places })
 		return q.Query.Exec(ctx)
-	case <-waiting.C:
-		return &promql.Result{Err: promql.ErrQueryTimeout("query queue")}
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return &promql.Result{Err: promql.ErrQueryTimeout("query queue")}
+		}
 		return &promql.Result{Err: promql.ErrQueryCanceled("query queue")}
 	}
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,6 +23,31 @@ func (lazy) NewInstantQuery(context.Context, storage.Queryable, promql.QueryOpts
 
 func (idleQuery) Exec(context.Context) *promql.Result { return &promql.Result{} }
 func (idleQuery) Close()                              {}
+
+// longQuery runs until it is stopped.
+type longQuery struct{ idleQuery }
+
+func (longQuery) Exec(ctx context.Context) *promql.Result {
+	<-ctx.Done()
+	return &promql.Result{Err: ctx.Err()}
+}
+
+func TestQueueCountsTheWaitAsTimeOfTheQuery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newQueue(lazy{}, Limits{Concurrency: 1, Timeout: 4 * time.Second})
+		q.places <- struct{}{}
+		began := time.Now()
+		time.AfterFunc(3*time.Second, func() { <-q.places })
+		late := &queued{Query: longQuery{}, queue: q}
+		if r := late.Exec(t.Context()); !errors.Is(r.Err, context.DeadlineExceeded) {
+			t.Errorf("what runs too long: %v", r.Err)
+		}
+		late.Close()
+		if took := time.Since(began); took != 4*time.Second {
+			t.Errorf("a query that waited for 3s of 4s took %s", took)
+		}
+	})
+}
 
 func TestQueueHoldsAPlaceUntilTheAnswerIsWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -85,7 +85,7 @@ slowburn_verdict. An alert that has been sent is sent until its end, whatever it
 	f.StringVar(&s.judgeAfter, "judge-after", "7d", "how much history with events a tenant needs before its alerts are judged")
 	f.Float64Var(&s.maxPages, "max-pages", backtest.DefaultMaxPages, "pages a week and tenant, outside incidents, from which an alert is held")
 	f.BoolVar(&s.watch, "watch", false, "reload when the sources change")
-	f.DurationVar(&s.query.Timeout, "query-timeout", web.DefaultTimeout, "how long one query of the API may take")
+	f.DurationVar(&s.query.Timeout, "query-timeout", web.DefaultTimeout, "how long one query of the API may wait and run")
 	f.IntVar(&s.query.Samples, "query-max-samples", web.DefaultSamples, "samples one query of the API may hold")
 	f.IntVar(&s.query.Concurrency, "query-max-concurrency", 0, "queries of the API that run at once; rules have their own (default: the number of processors, 2 to 4)")
 	f.StringVar(&s.scrapeConfig, "scrape-config", "", "file with Prometheus scrape_configs, instead of the Compose targets")
@@ -99,15 +99,11 @@ slowburn_verdict. An alert that has been sent is sent until its end, whatever it
 }
 
 func serve(cmd *cobra.Command, args []string, s *serveSettings) error {
-	dir, err := directory(cmd, args)
+	dir, _, err := s.read.begin(cmd, args)
 	if err != nil {
 		return err
 	}
-	log, err := logger(cmd)
-	if err != nil {
-		return err
-	}
-	s.read.logger = log
+	log := s.read.logger
 	o, err := s.options(cmd)
 	if err != nil {
 		return err

@@ -96,7 +96,7 @@ func TestHostileQueriesCostLittle(t *testing.T) {
 		t.Skip("-short: hostile queries take half a minute")
 	}
 	if raceBuild {
-		t.Skip("what a build with the race detector costs says nothing: run without it, or make faults ARGS='-run E4'")
+		t.Skip("what a build with the race detector costs says nothing: make test-load runs without it")
 	}
 	_, args, address := watched(t, "")
 	for i, a := range args {
@@ -107,7 +107,7 @@ func TestHostileQueriesCostLittle(t *testing.T) {
 			args[i+1] = hostileInterval.String()
 		}
 	}
-	p := start(t, nil, "slowburn", append(args, "--query-timeout", "3s")...)
+	p := start(t, nil, "slowburn", args...)
 	eventually(t, 30*time.Second, "ready and evaluating", func() (bool, string) {
 		_, text := get(address + "/api/v1/query?query=" + url.QueryEscape("count(error_budget:burn_rate:5m)"))
 		return strings.Contains(text, `"1000"`), text
@@ -128,8 +128,8 @@ func TestHostileQueriesCostLittle(t *testing.T) {
 			}
 			resp.Body.Close()
 			t.Logf("query %d: %d after %s", n, resp.StatusCode, time.Since(began).Round(time.Millisecond))
-			if resp.StatusCode == http.StatusBadRequest && time.Since(began) > 5*time.Second {
-				t.Errorf("query %d was refused after %s", n, time.Since(began))
+			if took := time.Since(began); took > 5*time.Second {
+				t.Errorf("query %d was answered after %s", n, took)
 			}
 			if resp.StatusCode >= 500 && resp.StatusCode != http.StatusServiceUnavailable {
 				t.Errorf("query %d: status %d", n, resp.StatusCode)
