@@ -19,10 +19,10 @@ STATIC := CGO_ENABLED=0
 RACE := GOFLAGS="$(filter-out -trimpath,$(GOFLAGS))" CGO_ENABLED=1
 TEST := $(RACE) PATH="$(BIN):$$PATH" go test -race -vet=off -shuffle=on -timeout=20m
 
-.PHONY: help build demo test test-go test-npm check lint fix vet fuzz faults soak bench bench-peers bench-go tools vuln image clean
+.PHONY: help build demo test test-go test-load test-npm check lint fix vet fuzz faults faults-short soak bench bench-peers bench-go tools vuln image clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the static binary, bin/slowburn
 	$(STATIC) go build -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN)/slowburn ./cmd/slowburn
@@ -30,13 +30,16 @@ build: ## the static binary, bin/slowburn
 demo: build ## the whole story in two minutes: contract, rules, scrapes, a page, its end (ARGS='--alertmanager URL')
 	$(BIN)/slowburn demo $(ARGS)
 
-test: ## everything: go vet, npm packages, then units, scripts and end to end under the race detector
-	@for part in vet test-npm test-go; do \
+test: ## everything: go vet, npm packages, load, then units, scripts and end to end under the race detector
+	@for part in vet test-npm test-load test-go; do \
 	  echo "== $$part"; TIMEFORMAT="== $$part took %0R s"; time $(MAKE) $$part; \
 	done
 
 test-go: $(BIN)/promtool ## the Go tests alone (PKG=./rulegen/... for some of them, ARGS=-v for more of go test's flags)
 	$(TEST) $(ARGS) $(or $(PKG),./...)
+
+test-load: ## what hostile queries cost serve: without the race detector, which costs more than they do
+	$(STATIC) PATH="$(BIN):$$PATH" go test -vet=off -timeout=10m -run '^TestHostile' ./cmd/slowburn
 
 test-npm: ## the tests of instrument and of the shop
 	@.ci/npm instrument fixtures/shop
@@ -58,6 +61,9 @@ fuzz: ## each fuzz target for FUZZTIME (10s), or those that FUZZ matches (FUZZ=c
 
 faults: build ## what must not bring serve down, tried on the real program, a row for each (ARGS=-short for few trials, -run E1 for some)
 	$(STATIC) go run ./cmd/faults $(ARGS)
+
+faults-short: build ## the short form of faults and of soak, as CI runs it
+	$(STATIC) go run ./cmd/faults -short -parallel 3 -run '^E|^soak$$' -for 40s $(ARGS)
 
 soak: build ## kill Alertmanager and slowburn at random for ten minutes, then compare what burnt with what was told (ARGS='-for 1h')
 	$(STATIC) go run ./cmd/faults -run '^soak$$' $(ARGS)

@@ -32,6 +32,7 @@ type settings struct {
 	seed     uint64        // of all that is random
 	soak     time.Duration // length of the soak
 	keep     bool          // leave the directories of failed trials
+	strict   bool          // what this machine can't try counts as failed
 	verbose  bool
 }
 
@@ -48,12 +49,13 @@ func start() error {
 	var s settings
 	flag.StringVar(&s.slowburn, "slowburn", "bin/slowburn", "the program under trial")
 	flag.StringVar(&s.run, "run", "^E", "regular expression over the ids; soak is run by -run soak")
-	flag.BoolVar(&s.short, "short", false, "few trials, outages of seconds")
+	flag.BoolVar(&s.short, "short", false, "few trials, outages of seconds; what is only late is tried once more, alone")
 	flag.IntVar(&s.trials, "trials", 0, "trials of each, instead of the table's")
 	flag.IntVar(&s.parallel, "parallel", runtime.NumCPU(), "trials at a time")
 	flag.Uint64Var(&s.seed, "seed", 0, "seed of all that is random; 0 takes one from the clock")
 	flag.DurationVar(&s.soak, "for", 10*time.Minute, "length of the soak")
 	flag.BoolVar(&s.keep, "keep", false, "leave the directories of failed trials")
+	flag.BoolVar(&s.strict, "strict", os.Getenv("CI") == "true", "what this machine can't try, for want of a program or of root, counts as failed")
 	flag.BoolVar(&s.verbose, "v", false, "tell of each trial as it ends")
 	flag.Parse()
 	return run(ctx, s, os.Stdout, os.Stderr)
@@ -130,9 +132,18 @@ func makeTrials(ctx context.Context, s settings, rows []*row, log io.Writer) {
 			group.Go(func() { // ends with its trial, which ctx bounds
 				room <- struct{}{}
 				defer func() { <-room }()
-				unlock := share(&alone, r.alone)
-				defer unlock()
-				t, err := makeTrial(ctx, s, r.experiment, uint64(i)<<32|uint64(n))
+				try := func(undisturbed bool) (*trial, error) {
+					defer share(&alone, undisturbed)()
+					return makeTrial(ctx, s, r.experiment, uint64(i)<<32|uint64(n))
+				}
+				t, err := try(r.alone)
+				if s.short && onlyLate(err) {
+					fmt.Fprintf(log, "%s trial %d: %v; once more, with nothing beside it\n", r.id, n+1, err)
+					t, err = try(true)
+				}
+				if missing := skip(""); s.strict && errors.As(err, &missing) {
+					err = errors.New(missing.Error())
+				}
 				mu.Lock()
 				defer mu.Unlock()
 				r.take(t, err)

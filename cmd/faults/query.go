@@ -71,8 +71,8 @@ func hostile(ctx context.Context, t *trial) error {
 		if status != http.StatusOK && status/100 != 4 {
 			return fmt.Errorf("%.80s: status %d: %.200s", q, status, body)
 		}
-		if took > 5*time.Second {
-			return fmt.Errorf("%.80s took %s", q, took)
+		if err := inTime(fmt.Sprintf("%.80s", q), took, 5*time.Second); err != nil {
+			return err
 		}
 	}
 	peak := m.peak()
@@ -158,8 +158,8 @@ func (m *watchman) agesUnderLoad(ctx context.Context, length time.Duration) erro
 			return err
 		}
 		m.t.note("evaluation age s", age.Seconds())
-		if age > 2*time.Second+500*time.Millisecond {
-			return fmt.Errorf("the newest evaluation is %s old, the interval is 1s", age)
+		if err := tooOld(age); err != nil {
+			return err
 		}
 	}
 	return nil

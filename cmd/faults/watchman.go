@@ -192,9 +192,10 @@ func (m *watchman) terminate(within time.Duration) (int, time.Duration, error) {
 	}
 	select {
 	case <-m.done:
-		return m.cmd.ProcessState.ExitCode(), time.Since(began), nil
-	case <-time.After(within):
-		return 0, within, fmt.Errorf("still runs %s after SIGTERM", within)
+		took := time.Since(began)
+		return m.cmd.ProcessState.ExitCode(), took, inTime("exit after SIGTERM", took, within)
+	case <-time.After(within + patience):
+		return 0, within, fmt.Errorf("still runs %s after SIGTERM", within+patience)
 	}
 }
 
