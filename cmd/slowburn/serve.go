@@ -99,11 +99,15 @@ slowburn_verdict. An alert that has been sent is sent until its end, whatever it
 }
 
 func serve(cmd *cobra.Command, args []string, s *serveSettings) error {
-	dir, _, err := s.read.begin(cmd, args)
+	dir, err := directory(cmd, args)
 	if err != nil {
 		return err
 	}
-	log := s.read.logger
+	log, err := logger(cmd)
+	if err != nil {
+		return err
+	}
+	s.read.logger = log
 	o, err := s.options(cmd)
 	if err != nil {
 		return err
