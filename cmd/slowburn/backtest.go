@@ -61,15 +61,8 @@ Exit status: 0 all alerts are validated, 1 one is held, 2 could not run.`,
 	s.addFlags(cmd)
 	addOutput(cmd, "table", "json", "markdown")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		dir, err := directory(cmd, args)
+		dir, form, err := begin(cmd, args, s.read)
 		if err != nil {
-			return err
-		}
-		form, err := outputForm(cmd)
-		if err != nil {
-			return err
-		}
-		if s.read.logger, err = logger(cmd); err != nil {
 			return err
 		}
 		return s.run(cmd, dir, form)

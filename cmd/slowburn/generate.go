@@ -53,16 +53,13 @@ The same sources give the same bytes.`,
 	outFile := cmd.Flags().String("out", "", "write to this file instead of standard output, all or nothing")
 	ruleFile := cmd.Flags().String("rules", "slo.rules.yml", "the rule file that a promtool-test tests")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		dir, err := directory(cmd, args)
+		dir, _, err := begin(cmd, args, settings)
 		if err != nil {
 			return err
 		}
 		at := slices.Index(names, *format)
 		if at < 0 {
 			return fmt.Errorf("--format %q is unknown: write one of %s", *format, strings.Join(names, ", "))
-		}
-		if settings.logger, err = logger(cmd); err != nil {
-			return err
 		}
 		w, err := readWorkspace(cmd.Context(), dir, *settings)
 		if err != nil {

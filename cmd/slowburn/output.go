@@ -30,10 +30,13 @@ func addOutput(cmd *cobra.Command, forms ...string) {
 	cmd.Flags().SetAnnotation("output", "forms", forms) //nolint:errcheck // the flag exists: it was added above
 }
 
-// outputForm reads -o and refuses what the command does not have.
+// outputForm reads -o, if the command has it, and refuses what the command does not have.
 func outputForm(cmd *cobra.Command) (string, error) {
-	form := mustString(cmd, "output")
-	forms := cmd.Flags().Lookup("output").Annotations["forms"]
+	flag := cmd.Flags().Lookup("output")
+	if flag == nil {
+		return "", nil
+	}
+	form, forms := flag.Value.String(), flag.Annotations["forms"]
 	if !slices.Contains(forms, form) {
 		return "", fmt.Errorf("--output %q is unknown: write one of %s", form, strings.Join(forms, ", "))
 	}

@@ -33,20 +33,13 @@ What can't be resolved is a finding at its place; nothing is guessed.`,
 	failOn := addFailOn(cmd)
 	addOutput(cmd, "table", "json", "yaml", "sarif")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		dir, err := directory(cmd, args)
-		if err != nil {
-			return err
-		}
-		form, err := outputForm(cmd)
+		dir, form, err := begin(cmd, args, settings)
 		if err != nil {
 			return err
 		}
 		bar, err := slo.ParseSeverity(*failOn)
 		if err != nil {
 			return fmt.Errorf("--fail-on: %w", err)
-		}
-		if settings.logger, err = logger(cmd); err != nil {
-			return err
 		}
 		w, err := readWorkspace(cmd.Context(), dir, *settings)
 		if err != nil {

@@ -99,15 +99,11 @@ slowburn_verdict. An alert that has been sent is sent until its end, whatever it
 }
 
 func serve(cmd *cobra.Command, args []string, s *serveSettings) error {
-	dir, err := directory(cmd, args)
+	dir, _, err := begin(cmd, args, s.read)
 	if err != nil {
 		return err
 	}
-	log, err := logger(cmd)
-	if err != nil {
-		return err
-	}
-	s.read.logger = log
+	log := s.read.logger
 	o, err := s.options(cmd)
 	if err != nil {
 		return err

@@ -60,15 +60,8 @@ Exit status: 0 validated, 1 findings at or above --fail-on, 2 could not run.`,
 	failOn := addFailOn(cmd)
 	addOutput(cmd, "table", "json", "yaml", "markdown", "sarif", "junit")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		dir, err := directory(cmd, args)
+		dir, form, err := begin(cmd, args, s.read)
 		if err != nil {
-			return err
-		}
-		form, err := outputForm(cmd)
-		if err != nil {
-			return err
-		}
-		if s.read.logger, err = logger(cmd); err != nil {
 			return err
 		}
 		if err := s.settle(*failOn); err != nil {

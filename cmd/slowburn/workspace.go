@@ -55,13 +55,21 @@ func addReadFlags(cmd *cobra.Command) *readSettings {
 	return s
 }
 
-// directory is the argument DIR, the current directory if there is none, with its slowburn.yaml applied.
-func directory(cmd *cobra.Command, args []string) (string, error) {
-	dir := "."
+// begin settles what every command that reads a directory asks first: which one it is (the argument DIR, the current
+// one if there is none) with its slowburn.yaml applied, the form of the result where the command has -o, and the log.
+func begin(cmd *cobra.Command, args []string, s *readSettings) (dir, form string, err error) {
+	dir = "."
 	if len(args) > 0 {
 		dir = args[0]
 	}
-	return dir, applySettings(cmd, dir)
+	if err := applySettings(cmd, dir); err != nil {
+		return "", "", err
+	}
+	if form, err = outputForm(cmd); err != nil {
+		return "", "", err
+	}
+	s.logger, err = logger(cmd)
+	return dir, form, err
 }
 
 func (s readSettings) defaultPolicy() (slo.Policy, error) {
