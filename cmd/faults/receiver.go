@@ -160,3 +160,12 @@ func (r *receiver) steady(name string) error {
 	}
 	return nil
 }
+
+// lasting checks that an Alertmanager, by its own clock, holds an alert for firing still.
+func (r *receiver) lasting(name string, at time.Time) error {
+	all := r.of(name)
+	if last := all[len(all)-1]; !last.endsAt.After(at) {
+		return fmt.Errorf("alert %s came last %s ago, and ended %s ago", name, at.Sub(last.at), at.Sub(last.endsAt))
+	}
+	return nil
+}

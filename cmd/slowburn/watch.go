@@ -65,6 +65,7 @@ type watch struct {
 	sender   *alerts.Sender
 	judge    *judge
 	gate     *gate
+	clock    *clockwork
 	remote   *remote.Storage // nil where nothing is written elsewhere
 	server   *web.Server
 	exporter *web.Exporter
@@ -130,10 +131,14 @@ func (w *watch) build(ln net.Listener, external *url.URL, p *plan) (err error) {
 	if w.scraper, err = scrape.New(samples, scrape.Options{Logger: demoted(o.logger).With("component", "scrape"), Registerer: w.registry}); err != nil {
 		return err
 	}
-	w.eval = evaluator.New(samples, evaluator.Options{
-		Interval: o.interval, ResendDelay: o.resend, ExternalURL: external, ExternalLabels: p.alerting.ExternalLabels, Notify: w.gate.Notify,
+	if w.clock, err = newClockwork(w.gate.Notify, w.registry, o.logger.With("component", "clock")); err != nil {
+		return err
+	}
+	w.eval = evaluator.New(patient{samples, w.clock}, evaluator.Options{
+		Interval: o.interval, ResendDelay: o.resend, ExternalURL: external, ExternalLabels: p.alerting.ExternalLabels, Notify: w.clock.Notify,
 		Logger: demoted(o.logger).With("component", "evaluator"), Registerer: w.registry,
 	})
+	w.clock.alerting, w.clock.settling = w.eval.AlertingRules, w.settling
 	w.exporter = web.NewExporter(w.db, w.eval, w.judge, time.Now, o.logger.With("component", "exporter"))
 	w.registry.MustRegister(w.exporter)
 	if w.server, err = web.New(ln, func() error { return nil }, w.webOptions(samples)); err != nil {
@@ -222,6 +227,15 @@ func (w *watch) reload() (err error) {
 	return nil
 }
 
+// settling is how long it takes until every target has been scraped.
+func (w *watch) settling() time.Duration {
+	longest := time.Duration(0)
+	for _, job := range w.upstream().ScrapeConfigs {
+		longest = max(longest, time.Duration(job.ScrapeInterval+job.ScrapeTimeout))
+	}
+	return longest
+}
+
 func (w *watch) upstream() config.Config { return w.current.Load().scrape.Upstream() }
 
 // run runs all actors until ctx is cancelled or one of them fails. They stop in the order of their blocks,
@@ -247,6 +261,10 @@ func (w *watch) run(ctx context.Context, hangups <-chan os.Signal) error {
 		s := w.o.sources
 		s.reload, s.failed = w.reload, w.complain
 		g.Add(actor(s.Run))
+	}
+	{
+		// Follows the clock, for the rules' sake.
+		g.Add(actor(w.clock.Run))
 	}
 	{
 		// Judges alerts on the history. Reads only, and may end at any time.
