@@ -118,6 +118,7 @@ type Tenant struct {
 	Covered Span    `json:"covered_seconds"` // how long there were events
 	Window  float64 `json:"window_covered"`  // Covered as a share of the SLO's window, at most 1
 	Spent   float64 `json:"budget_spent"`    // of one window's budget, over the whole history
+	Floor   float64 `json:"silent_below"`    // no share of failed events below this ever pages; 1 where none does
 	Score   Score   `json:"score"`
 	Rules   []Rule  `json:"rules"`
 }

@@ -1,7 +1,9 @@
 package backtest
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,14 +16,54 @@ func (r *Result) Sentence(s SLO) string {
 	if len(s.Tenants) == 0 {
 		return head + ": " + s.Reason + "."
 	}
-	parts := []string{fmt.Sprintf("%s. Over %s of history%s, these thresholds would have paged %s, %.1f a week",
-		head, s.lengthOf(r), s.ofTenants(), times(s.Score.Pages), s.Score.PerWeek)}
+	parts := []string{fmt.Sprintf("%s. Over %s of history%s, these thresholds %s",
+		head, s.lengthOf(r), s.ofTenants(), s.paged())}
 	parts[0] += s.stray() + "."
 	if s.Score.Incidents > 0 {
 		parts = append(parts, s.finds())
 	}
-	return strings.Join(append(parts, s.judged()), " ")
+	return strings.Join(append(parts, s.silence(), s.judged()), " ")
 }
+
+// paged is how often, and at what rate.
+func (s SLO) paged() string {
+	switch n := s.Score.Pages; n {
+	case 0:
+		return "would never have paged"
+	case 1:
+		return fmt.Sprintf("would have paged once, %.1f a week", s.Score.PerWeek)
+	case 2:
+		return fmt.Sprintf("would have paged twice, %.1f a week", s.Score.PerWeek)
+	default:
+		return fmt.Sprintf("would have paged %d times, %.1f a week", n, s.Score.PerWeek)
+	}
+}
+
+// silence says below which share of failed events nobody is paged, and for which tenants it takes more, as they have few.
+func (s SLO) silence() string {
+	lowest := slices.MinFunc(s.Tenants, func(a, b Tenant) int { return cmp.Compare(a.Floor, b.Floor) }).Floor
+	if lowest >= 1 {
+		return "No share of failed events would ever page."
+	}
+	few := slices.DeleteFunc(slices.Clone(s.Tenants), func(t Tenant) bool { return t.Floor <= lowest })
+	text := fmt.Sprintf("Errors below %s would never page", roughPercent(lowest))
+	switch {
+	case len(few) == 1 && few[0].Floor >= 1:
+		return text + fmt.Sprintf("; tenant %s has too few events to page at all.", few[0].Name)
+	case len(few) == 1:
+		return text + fmt.Sprintf("; of tenant %s, which has few events, none below %s.", few[0].Name, roughPercent(few[0].Floor))
+	case len(few) > 1:
+		most := slices.MaxFunc(few, func(a, b Tenant) int { return cmp.Compare(a.Floor, b.Floor) })
+		if most.Floor >= 1 {
+			return text + fmt.Sprintf("; %d tenants with few events take more, and tenant %s has too few to page at all.", len(few), most.Name)
+		}
+		return text + fmt.Sprintf("; %d tenants with few events take more, tenant %s %s.", len(few), most.Name, roughPercent(most.Floor))
+	}
+	return text + "."
+}
+
+// roughPercent is a share as a person says it.
+func roughPercent(share float64) string { return fmt.Sprintf("%.3g%%", 100*share) }
 
 // lengthOf is how long the history is, and how much of it says anything, where that is less.
 func (s SLO) lengthOf(r *Result) string {
@@ -88,16 +130,6 @@ func plural(n int, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-func times(n int) string {
-	switch n {
-	case 0:
-		return "never"
-	case 1:
-		return "once"
-	}
-	return fmt.Sprintf("%d times", n)
 }
 
 // spell prints a duration by the unit that people would use.

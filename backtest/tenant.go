@@ -119,6 +119,7 @@ func (s *subject) tenant(name string, c *columns) {
 	t := Tenant{
 		Name: name, Events: l.all, Errors: l.failed, Covered: Span(l.coveredFor()),
 		Window: min(1, float64(l.coveredFor())/float64(s.Window)), Spent: l.failed / max(l.budget, 1e-300),
+		Floor: s.floor(l),
 	}
 	if l.budget == 0 {
 		t.Spent = 0
@@ -150,6 +151,23 @@ func (s *subject) tenant(name string, c *columns) {
 	if s.trial.opts.Search {
 		s.sweep(name, incidents, l, c)
 	}
+}
+
+// floor is the share of failed events below which no tier that counts ever fires: each has its threshold, and where even
+// the busiest long window has few events, it takes more than that to fail as many as must.
+func (s *subject) floor(l *ledger) float64 {
+	floor := 1.0
+	for _, tier := range s.Policy.Tiers {
+		if !s.counts(tier) {
+			continue
+		}
+		least := s.Target.ErrorRatio(tier.Factor)
+		if s.MinFailures > 0 {
+			least = max(least, float64(s.MinFailures)/l.busiest(tier.Long))
+		}
+		floor = min(floor, least)
+	}
+	return floor
 }
 
 // outside is the kind of a firing that no incident explains.

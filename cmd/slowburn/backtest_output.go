@@ -108,18 +108,17 @@ func (p backtestPage) table(title string, header []string, rows [][]report.Cell)
 	p.Printf("\n")
 }
 
-var tierHeader = []string{"SLO", "TIER", "ABOVE", "ERRORS", "OVER", "FIRINGS", "PAGES/WEEK", "FOUND", "MISSED", "OUTSIDE", "P50", "P90", "SPENT"}
+var tierHeader = []string{"SLO, AND ITS TIERS", "ABOVE", "ERRORS", "OVER", "FIRED", "A WEEK", "FOUND", "OUTSIDE", "P50", "P90", "SPENT"}
 
+// tierRows has a row for the pages of each SLO, and below it one for each tier.
 func tierRows(r *backtest.Result) [][]report.Cell {
 	var rows [][]report.Cell
 	for _, s := range r.SLOs {
+		rows = append(rows, append(report.Cells(s.Service+"/"+s.Name, "", "", ""), scoreCells(s.Score)...))
 		for _, t := range s.Tiers {
-			cells := report.Cells(s.Service+"/"+s.Name, t.Tier+" "+t.Severity, slo.FormatNumber(t.Factor)+"x", slo.FormatPercent(t.ErrorRatio),
+			cells := report.Cells("  "+t.Tier+" "+t.Severity, slo.FormatNumber(t.Factor)+"x", slo.FormatPercent(t.ErrorRatio),
 				slo.FormatWindow(time.Duration(t.Long))+"/"+slo.FormatWindow(time.Duration(t.Short)))
 			rows = append(rows, append(cells, scoreCells(t.Score)...))
-		}
-		if len(s.Tiers) > 1 {
-			rows = append(rows, append(report.Cells(s.Service+"/"+s.Name, "pages", "", "", ""), scoreCells(s.Score)...))
 		}
 	}
 	return rows
@@ -127,7 +126,7 @@ func tierRows(r *backtest.Result) [][]report.Cell {
 
 func scoreCells(s backtest.Score) []report.Cell {
 	found := fmt.Sprintf("%d of %d", s.Detected+s.Ongoing, s.Incidents)
-	cells := report.Cells(fmt.Sprint(s.Firings), fmt.Sprintf("%.1f", s.PerWeek), found, fmt.Sprint(s.Missed),
+	cells := report.Cells(fmt.Sprint(s.Firings), fmt.Sprintf("%.1f", s.PerWeek), found,
 		fmt.Sprint(s.Unlabelled+s.False), s.DelayP50.Spell(), s.DelayP90.Spell(), share(s.Spent))
 	for k := range cells {
 		cells[k].Right = true
@@ -146,7 +145,7 @@ func share(f *float64) string {
 // Tables stop where nobody reads on; JSON has all.
 const mostRows = 40
 
-var incidentHeader = []string{"SLO", "TENANT", "START", "LASTED", "FOUND", "BY", "AFTER", "SPENT BY THEN", "SPENT IN ALL", "RESET"}
+var incidentHeader = []string{"SLO", "TENANT", "START", "LASTED", "FOUND BY", "AFTER", "SPENT", "IN ALL", "RESET"}
 
 func incidentRows(r *backtest.Result) [][]report.Cell {
 	var rows [][]report.Cell
@@ -157,16 +156,16 @@ func incidentRows(r *backtest.Result) [][]report.Cell {
 				more++
 				continue
 			}
-			found := "missed"
+			by := "missed"
 			switch {
 			case i.Ongoing:
-				found = "ongoing"
+				by = "ongoing"
 			case i.Detected:
-				found = "found"
+				by = i.Tier
 			}
 			lasted := backtest.Span(i.End.Sub(i.Start))
 			rows = append(rows, report.Cells(s.Service+"/"+s.Name, report.Printable(i.Tenant), i.Start.UTC().Format("2006-01-02 15:04"),
-				lasted.Spell(), found, i.Tier, i.Delay.Spell(), share(i.Before), share(&i.Spent), i.Reset.Spell()))
+				lasted.Spell(), by, i.Delay.Spell(), share(i.Before), share(&i.Spent), i.Reset.Spell()))
 		}
 	}
 	if more > 0 {
@@ -208,10 +207,10 @@ func (p backtestPage) comparison(c *backtest.Comparison) {
 			name  string
 			score backtest.Score
 		}{{"new", s.New}, {"old", s.Old}} {
-			rows = append(rows, append(report.Cells(s.Service+"/"+s.SLO, side.name), scoreCells(side.score)[:7]...))
+			rows = append(rows, append(report.Cells(s.Service+"/"+s.SLO, side.name), scoreCells(side.score)[:6]...))
 		}
 	}
-	p.table("Beside "+c.Rules, []string{"SLO", "RULES", "FIRINGS", "PAGES/WEEK", "FOUND", "MISSED", "OUTSIDE", "P50", "P90"}, rows)
+	p.table("Beside "+c.Rules, []string{"SLO", "RULES", "FIRED", "A WEEK", "FOUND", "OUTSIDE", "P50", "P90"}, rows)
 	rows = nil
 	for k, d := range c.Incidents {
 		if k == mostRows {
