@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Incident is a time at which a tenant of a service was hit. An empty Tenant means that it is not known whose requests
@@ -37,6 +38,9 @@ const maxIncidents = 100_000
 // RFC 3339; tenant and slo are known, and what else there is, is kept in Extra. All faults are reported, each at file:line.
 func ReadIncidents(r io.Reader, file string) ([]Incident, error) {
 	c := csv.NewReader(r)
+	notText := func(row []string) bool {
+		return slices.ContainsFunc(row, func(field string) bool { return !utf8.ValidString(field) })
+	}
 	c.TrimLeadingSpace = true
 	c.Comment = '#'
 	header, err := c.Read()
@@ -45,6 +49,9 @@ func ReadIncidents(r io.Reader, file string) ([]Incident, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if notText(header) {
+		return nil, fmt.Errorf("%s:1: not UTF-8: save the file as CSV in UTF-8", file)
 	}
 	t := table{file: file, header: header}
 	if err := t.check(); err != nil {
@@ -63,6 +70,10 @@ func ReadIncidents(r io.Reader, file string) ([]Incident, error) {
 		line, _ := c.FieldPos(0)
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s:%d: %d fields, the header has %d", file, line, len(row), len(header)))
+			continue
+		}
+		if notText(row) { // no label of Prometheus has such a value
+			faults = append(faults, fmt.Errorf("%s:%d: not UTF-8: save the file as CSV in UTF-8", file, line))
 			continue
 		}
 		one, err := t.incident(row, line)
