@@ -38,8 +38,8 @@ type ReplayOptions struct {
 	// PartitionBy names a label (the tenant's). Groups whose rules never mix two values of it are cut by value,
 	// so that memory does not grow with the number of values. Groups that do mix them are replayed whole.
 	PartitionBy string
-	// PartSize bounds, in bytes, the columns that one part is expected to need, and so how many values of PartitionBy
-	// it has; at least one. Each worker holds one part at a time. 48 MiB if zero.
+	// PartSize bounds, in bytes, what one part is expected to need, and so how many values of PartitionBy it has; at
+	// least one. Each worker holds one part at a time. 48 MiB if zero.
 	PartSize int
 	// Parallelism is how many parts are worked on at once; GOMAXPROCS if zero.
 	Parallelism int

@@ -76,12 +76,13 @@ func (r *replay) cut(ctx context.Context) ([]*part, error) {
 	var parts []*part
 	for _, c := range r.components {
 		programs := map[*group]*program{}
-		each := 0 // bytes for one value of the partition label
+		each, scratch := 0, 0 // bytes for one value of the partition label, and for the series that is being read
 		for _, u := range c.units {
 			if u.why == "" {
 				p := compile(u.groups[0], c.groups())
 				programs[u.groups[0]] = p
 				each += p.columns() * p.group.ticks.N * 8
+				scratch = max(scratch, p.group.ticks.N*tickScratch)
 			}
 		}
 		label := r.options.PartitionBy
@@ -93,13 +94,16 @@ func (r *replay) cut(ctx context.Context) ([]*part, error) {
 		if err != nil {
 			return nil, err
 		}
-		size := max(1, r.options.PartSize/max(1, each))
+		size := max(1, (r.options.PartSize-scratch)/max(1, each))
 		for batch := range slices.Chunk(values, size) {
 			parts = append(parts, &part{component: c, programs: programs, values: batch, label: label})
 		}
 	}
 	return parts, nil
 }
+
+// tickScratch is what a worker keeps of the series that it reads, in bytes for a tick: a line of its grid, and two samples.
+const tickScratch = 36 + 2*16
 
 // columns estimates how many columns one value of the partition label takes.
 func (p *program) columns() int {

@@ -98,7 +98,7 @@ func (h *History) openBlocks(dir string) {
 			failed[filepath.Base(b)] = err
 			continue
 		}
-		h.blocks = append(h.blocks, &historyBlock{Block: block})
+		h.blocks = append(h.blocks, newHistoryBlock(block))
 	}
 	for _, b := range h.blocks {
 		for _, parent := range b.Meta().Compaction.Parents {

@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -15,6 +16,7 @@ import (
 // at the opening would read all of somebody's disk for the few series that are wanted.
 type historyBlock struct {
 	*promtsdb.Block
+	files func() (*chunkFiles, error)
 
 	mu   sync.Mutex
 	bad  map[chunks.ChunkRef]struct{}
@@ -23,13 +25,31 @@ type historyBlock struct {
 	why  error // of the first
 }
 
+func newHistoryBlock(b *promtsdb.Block) *historyBlock {
+	return &historyBlock{Block: b, files: sync.OnceValues(func() (*chunkFiles, error) { return openChunkFiles(b.Dir()) })}
+}
+
 // Chunks implements upstream's BlockReader.
 func (b *historyBlock) Chunks() (promtsdb.ChunkReader, error) {
+	files, err := b.files()
+	if err != nil {
+		return nil, err
+	}
 	r, err := b.Block.Chunks()
 	if err != nil {
 		return nil, err
 	}
-	return &tolerantReader{r, b}, nil
+	return &tolerantReader{&chunkFileReader{ChunkReader: r, chunkFiles: files}, b}, nil
+}
+
+// Close waits for readers to end.
+func (b *historyBlock) Close() error {
+	err := b.Block.Close()
+	files, openErr := b.files()
+	if openErr != nil {
+		return err
+	}
+	return errors.Join(err, files.close())
 }
 
 func (b *historyBlock) miss(m chunks.Meta, why error) {

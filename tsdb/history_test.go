@@ -205,6 +205,20 @@ func TestHistoryWithDamage(t *testing.T) {
 	}
 }
 
+// A file that is cut off after the opening is a line of damage. Were it mapped, reading it would end the process.
+func TestHistoryIsCutOffWhileItIsRead(t *testing.T) {
+	dir := world(t)
+	block := blockDirs(dir)[0]
+	h := openHistory(t, dir)
+	truncate(t, filepath.Join(block, "chunks", "000001"), 20)
+	if got := count(t, h)["up"]; got < 9 {
+		t.Errorf("%d samples left", got)
+	}
+	if d := h.Damaged(); len(d) != 1 || !strings.Contains(d[0], filepath.Base(block)) || !strings.Contains(d[0], "chunks/000001") {
+		t.Errorf("damaged: %v", d)
+	}
+}
+
 func remove(t *testing.T, path string) {
 	t.Helper()
 	if err := os.Remove(path); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"syscall"
 	"time"
@@ -50,6 +51,7 @@ func measure(ctx context.Context, s settings, out, log io.Writer) error {
 		return err
 	}
 	defer history.Close()
+	debug.SetGCPercent(50) // as slowburn backtest does
 	memory := watchMemory()
 	f := figures{Workload: s.workload(), Cores: runtime.GOMAXPROCS(0), Runs: s.runs}
 	var all []reading

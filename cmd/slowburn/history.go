@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -112,9 +113,18 @@ func openFiles(ctx context.Context, path string) (*tsdb.History, error) {
 	return tsdb.ReadOpenMetrics(ctx, path, tsdb.HistoryOptions{})
 }
 
+// collectSooner halves the garbage that a replay lets gather, unless GOGC says otherwise. Most of its heap is columns that
+// are used again and hold no pointers, so that to collect twice as often costs little.
+func collectSooner() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+}
+
 // openFor opens the history of --history. Of a server it fetches the series that the rules of the contracts below dir, and
 // those of --against, read.
 func (s *backtestSettings) openFor(ctx context.Context, w *workspace, stderr io.Writer) (*tsdb.History, error) {
+	collectSooner()
 	if !isServer(s.history) {
 		return openHistory(ctx, s.history)
 	}
