@@ -25,7 +25,7 @@ const soakID = "soak"
 
 // experiments is the table. Its ids are those that the project's list of faults gives them.
 func experiments() []experiment {
-	return slices.Concat(storageFaults(), clockFaults(), deliveryFaults(), targetFaults(), queryFaults(), lifecycleFaults(), []experiment{{
+	return slices.Concat(storageFaults(), clockFaults(), deliveryFaults(), targetFaults(), queryFaults(), pageFaults(), lifecycleFaults(), []experiment{{
 		id: soakID, fault: "Alertmanager and slowburn killed at random under the shop's load", trials: 1, short: 1, alone: true,
 		criterion: "each outage is paged and resolved; nothing missing, nothing false, nothing for ever", try: soak,
 	}})

@@ -151,6 +151,7 @@ func answers() map[string]answer {
 		"malformed_om": {openMetrics, "refused 1\n# no EOF"},
 		"html":         {"text/html", "<!doctype html><title>refused 1</title>"},
 		"untyped":      {"", "refused 1\n{{{{\n"},
+		"hostile":      {plainText, fmt.Sprintf("# HELP hostile %s\nhostile{tenant=%q} 1\n", payload, payload)},
 		"naninf":       {plainText, "strange NaN\nstrange_inf +Inf\nstrange_neg -Inf\nkept 1\n"},
 		"future":       {plainText, fmt.Sprintf("shifted 1 %d\nkept 1\n", now.Add(24*time.Hour).UnixMilli())},
 		"past":         {plainText, fmt.Sprintf("shifted 1 %d\nkept 1\n", now.Add(-24*time.Hour).UnixMilli())},
