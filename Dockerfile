@@ -15,10 +15,11 @@ ARG VERSION=unknown
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     make build VERSION="$VERSION"
 # What an empty image lacks: roots of trust for TLS, time zones for mute times, and a data directory that is not root's.
-RUN mkdir -p /image/data /image/tmp /image/etc/ssl/certs /image/usr/bin \
+RUN mkdir -p /image/data /image/tmp /image/etc/ssl/certs /image/usr/bin /image/usr/share/doc/slowburn \
  && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
  && cp "$(go env GOROOT)/lib/time/zoneinfo.zip" /image/etc/ \
  && cp bin/slowburn /image/usr/bin/ \
+ && cp LICENSE NOTICE /image/usr/share/doc/slowburn/ \
  && chmod 1777 /image/tmp && chown 65532:65532 /image/data
 
 FROM scratch
