@@ -18,7 +18,7 @@ import (
 	"github.com/slowburn/slowburn/slo"
 )
 
-// freeAddress is an address on which nobody listens for now.
+// freeAddress is an address on which nobody listens: it was free a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -175,8 +175,8 @@ func (p *prometheus) interval(o slo.Objective, by job) {
 	limit := shortest(o) / samplesPerWindow
 	p.add(Fact{
 		Subject: "scrape interval of job " + by.name, Service: o.Service, SLO: o.Name, Code: o.Source(), There: by.intervalPos,
-		Verdict: verdictOf(by.interval <= limit), Got: by.interval.String(), Rule: ruleInterval,
-		Want:   fmt.Sprintf("at most %s, for %d samples in %s", limit, samplesPerWindow, slo.FormatWindow(shortest(o))),
+		Verdict: verdictOf(by.interval <= limit), Got: model.Duration(by.interval).String(), Rule: ruleInterval,
+		Want:   fmt.Sprintf("at most %s, for %d samples in %s", model.Duration(limit), samplesPerWindow, slo.FormatWindow(shortest(o))),
 		Remedy: "shorten scrape_interval",
 	})
 }
@@ -204,8 +204,8 @@ func (p *prometheus) evaluated() {
 	limit := shortest(o) / samplesPerWindow
 	pos := p.doc.position(e.key)
 	p.add(Fact{
-		Subject: "evaluation interval", Code: o.Source(), There: pos, Verdict: verdictOf(interval <= limit), Got: interval.String(), Rule: ruleInterval,
-		Want:   fmt.Sprintf("at most %s, for %d evaluations in %s", limit, samplesPerWindow, slo.FormatWindow(shortest(o))),
+		Subject: "evaluation interval", Code: o.Source(), There: pos, Verdict: verdictOf(interval <= limit), Got: model.Duration(interval).String(), Rule: ruleInterval,
+		Want:   fmt.Sprintf("at most %s, for %d evaluations in %s", model.Duration(limit), samplesPerWindow, slo.FormatWindow(shortest(o))),
 		Remedy: "shorten evaluation_interval",
 	})
 }

@@ -82,10 +82,10 @@ func TestPrometheusDrift(t *testing.T) {
 		files map[string]string
 		want  []string // substrings, one for each line that is not the same
 	}{
-		"stale scrape interval":      {prometheus(edit("scrape_interval: 15s", "scrape_interval: 2m")), []string{"differs: api/availability scrape interval of job api; want at most 1m15s, for 4 samples in 5m; got 2m0s @ prometheus.yml:1"}},
+		"stale scrape interval":      {prometheus(edit("scrape_interval: 15s", "scrape_interval: 2m")), []string{"differs: api/availability scrape interval of job api; want at most 1m15s, for 4 samples in 5m; got 2m @ prometheus.yml:1"}},
 		"the default is short":       {prometheus(edit("scrape_interval: 15s, ", "")), []string{""}},
 		"stale evaluation":           {prometheus(edit("evaluation_interval: 15s", "evaluation_interval: 5m")), []string{"differs: / evaluation interval; want at most 1m15s"}},
-		"job's own interval":         {prometheus(edit("- job_name: api", "- job_name: api\n    scrape_interval: 3m")), []string{"got 3m0s @ prometheus.yml:6"}},
+		"job's own interval":         {prometheus(edit("- job_name: api", "- job_name: api\n    scrape_interval: 3m")), []string{"got 3m @ prometheus.yml:6"}},
 		"interval of no duration":    {prometheus(edit("scrape_interval: 15s", "scrape_interval: often")), []string{`scrape_interval "often" is no duration`}},
 		"timeout above its interval": {prometheus(edit("- job_name: api", "- job_name: api\n    scrape_timeout: 20s")), []string{"scrape_timeout 20s is longer than scrape_interval 15s"}},
 		"no job":                     {prometheus(edit("api:4001", "search:4002") + "  - {job_name: search}\n"), []string{"differs: api/availability scrape job; want a job that scrapes api; got job api scrapes search:4002"}},
