@@ -223,11 +223,18 @@ func Count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// Round prints a duration with about three digits.
+// Round prints a duration with about three digits, and units of nothing left away: 2h, not 2h0m0s.
 func Round(d time.Duration) string {
 	switch {
 	case d >= time.Minute:
-		return d.Round(time.Second).String()
+		text := strings.TrimSuffix(d.Round(time.Second).String(), "m0s")
+		if last := text[len(text)-1]; last >= '0' && last <= '9' {
+			text += "m"
+		}
+		if hours, whole := strings.CutSuffix(text, "h0m"); whole {
+			return hours + "h"
+		}
+		return text
 	case d >= time.Second:
 		return d.Round(10 * time.Millisecond).String()
 	default:
