@@ -2,6 +2,7 @@ package tsdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -111,7 +112,12 @@ func (t *transaction) in(ref storage.SeriesRef) storage.SeriesRef {
 	return ref & (1<<generationShift - 1)
 }
 
+// out is what upstream answered to an append. A sample too old for the out-of-order window is out of bounds, too: that is
+// what upstream's scraper leaves out of a scrape. Of what is too old it knows nothing, and gives up the whole scrape.
 func (t *transaction) out(ref storage.SeriesRef, err error) (storage.SeriesRef, error) {
+	if errors.Is(err, storage.ErrTooOldSample) {
+		err = fmt.Errorf("%w: %w", storage.ErrOutOfBounds, err)
+	}
 	if ref == 0 {
 		return 0, err
 	}

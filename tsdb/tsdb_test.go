@@ -144,7 +144,7 @@ func TestLateSamplesAreTaken(t *testing.T) {
 	db := open(t, t.TempDir(), Options{})
 	put(t, db, "up", 1, epoch)
 	put(t, db, "up", 1, epoch-2*time.Hour.Milliseconds())
-	if err := tryPut(db, "up", 1, epoch-4*time.Hour.Milliseconds()); !errors.Is(err, storage.ErrTooOldSample) {
+	if err := tryPut(db, "up", 1, epoch-4*time.Hour.Milliseconds()); !errors.Is(err, storage.ErrTooOldSample) || !errors.Is(err, storage.ErrOutOfBounds) {
 		t.Errorf("four hours late: %v", err)
 	}
 	wantCount(t, db, map[string]int{"up": 2})
