@@ -41,7 +41,7 @@ type worker struct {
 	leave func()
 	ended chan struct{} // closed when run has returned
 
-	mu      sync.Mutex // guards poster and journal
+	mu      sync.Mutex // guards poster and journal, and the order of changes to outbox and journal
 	poster  Poster
 	journal *journal // nil: in memory only
 }
@@ -112,8 +112,7 @@ func (w *worker) put(items []item) {
 	for n := range items {
 		records[n].Put = &items[n]
 	}
-	w.outbox.put(items)
-	w.write(records)
+	w.change(func() { w.outbox.put(items) }, records)
 	w.m.queue.Set(float64(w.outbox.length()))
 	select {
 	case w.wake <- struct{}{}:
@@ -121,10 +120,13 @@ func (w *worker) put(items []item) {
 	}
 }
 
-// write appends to the journal. A disk that takes no more costs durability, not delivery.
-func (w *worker) write(records []record) {
+// change makes a change to the outbox and appends records of it to the journal, in the same order for all: an alert
+// that is delivered while it is still being written would otherwise come back with the next process.
+// A disk that takes no more costs durability, not delivery.
+func (w *worker) change(apply func(), records []record) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	apply()
 	if w.journal == nil {
 		return
 	}
@@ -254,8 +256,8 @@ func (w *worker) deliver(ctx context.Context, batch []item) bool {
 	case len(batch) == 1:
 		w.m.failed.Inc()
 		w.log.Error("Alertmanager calls an alert invalid; it is dropped", "alert", batch[0].key(), "err", err)
-		w.outbox.refuse(batch[0], time.Now()) //nolint:forbidigo // the worker's own Run loop
-		w.write([]record{{Done: &batch[0]}})
+		now := time.Now() //nolint:forbidigo // the worker's own Run loop
+		w.change(func() { w.outbox.refuse(batch[0], now) }, []record{{Done: &batch[0]}})
 		w.m.queue.Set(float64(w.outbox.length()))
 		return true
 	}
@@ -297,12 +299,11 @@ func (w *worker) post(ctx context.Context, batch []item) error {
 }
 
 func (w *worker) settle(batch []item) {
-	w.outbox.settle(batch)
 	records := make([]record, len(batch))
 	for n := range batch {
 		records[n].Done = &batch[n]
 	}
-	w.write(records)
+	w.change(func() { w.outbox.settle(batch) }, records)
 	w.m.sent.Add(float64(len(batch)))
 	w.m.success.SetToCurrentTime()
 	w.m.queue.Set(float64(w.outbox.length()))
