@@ -14,15 +14,16 @@ import (
 
 const (
 	leastStep = 5 * time.Second // by which a clock has to be off to have been set; less is slewing, or a busy machine
-	leastGap  = time.Minute     // of time that nobody saw pass, after which no rule is evaluated before targets have been scraped
+	leastGap  = time.Minute     // between two looks, either way, after which no rule is evaluated before targets have been scraped
 	lookEvery = time.Second
 )
 
 // clockwork follows the wall clock, and keeps alerts right where it is set or where the process stood still.
 //
 // After a step back, upstream's rules would not repeat a firing alert before time has caught up with what the clock said
-// before, and Alertmanager would take that for its end; nor would they tell its end. After a leap ahead they would find
-// no fresh sample, and take that for the end of every alert; so they do when the process was stopped or its machine slept.
+// before, and Alertmanager would take that for its end; nor would they tell its end. After a leap, ahead or back, they
+// would find no sample of that time, and take that for the end of every alert; so they do when the process was stopped or
+// its machine slept.
 type clockwork struct {
 	read     func() (wall time.Time, elapsed time.Duration) // elapsed by the monotonic clock
 	alerting func() []*rules.AlertingRule
@@ -80,7 +81,7 @@ func (c *clockwork) look() (behind, waiting time.Duration) {
 		c.behind = max(0, c.behind-step)
 		c.untold = append(c.untold, step)
 	}
-	if gap >= leastGap {
+	if gap.Abs() >= leastGap {
 		c.settled = elapsed + c.settling()
 	}
 	return c.behind, c.settled - elapsed
